@@ -1,0 +1,280 @@
+// Package config reads the declarative description of services and virtual
+// IPs and turns it into one checked, immutable [Config], or into every fault
+// at once. It parses, it does not validate later: whoever holds a Config need
+// not check it again. It knows no daemon and prints nothing.
+//
+//	cfg, err := config.Load(config.Dir("/etc/vipilot"))
+//	var faults config.Faults
+//	if errors.As(err, &faults) { … one line per mistake … }
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is a whole, checked configuration. It is a value: nobody changes it
+// after Load has returned it, and its slices are shared freely.
+// Named things are slices sorted by name, nodes keep the order of
+// declaration because that order is the default preference of VIPs.
+type Config struct {
+	Revision string // hash over all files read (hex, 12 digits), equal input gives an equal revision
+	Nodes    []Node
+	Hosts    []Host
+	Networks []Network
+	VIPs     []VIP
+	Services []Service
+	Routing  Routing
+	Guard    Guard
+
+	// Files holds every file that was read, by the name it was read under:
+	// configuration files relative to the root, referenced files relative or
+	// absolute as resolved. Loading from it gives this Config again.
+	Files Tree
+	// Warnings are remarks that do not keep the configuration from being used.
+	Warnings Faults
+}
+
+// Node is a load-balancer machine.
+type Node struct {
+	Name      string
+	Address   netip.Addr // the node's own address: VRRP unicast source, BGP next hop
+	Interface string     // where VRRP instances live by default
+	RouterID  netip.Addr // defaults to Address where that is IPv4
+	Peers     []string   // names of routing.bgp.peers this node uses; nil = all
+	Drain     bool       // state: drain
+}
+
+// Host is an application machine with a Docker engine.
+type Host struct {
+	Name    string
+	Docker  DockerURL
+	TLS     *ClientTLS // nil = no TLS
+	Address netip.Addr // where published ports are reached; invalid when Local (unix socket) and not given
+	Drain   bool
+	Swarm   bool
+}
+
+// DockerURL says how an engine is reached.
+type DockerURL struct {
+	Scheme string // unix, tcp or ssh
+	Path   string // unix: the socket
+	Host   string // tcp, ssh: host:port
+	User   string // ssh
+}
+
+// String gives the URL as the Docker client wants it, e.g. "tcp://10.77.0.11:2376".
+func (u DockerURL) String() string {
+	switch {
+	case u.Scheme == "unix":
+		return "unix://" + u.Path
+	case u.User != "":
+		return u.Scheme + "://" + u.User + "@" + u.Host
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// ClientTLS is the PEM material of a TLS client.
+type ClientTLS struct {
+	CA, Cert []byte
+	Key      Secret
+}
+
+// Network is what is said about a Docker network, by its name.
+type Network struct {
+	Name   string
+	Direct *bool // nil = by the driver
+}
+
+// HA says who places a VIP.
+type HA string
+
+// The three placements of contract section 3.
+const (
+	VRRP    HA = "vrrp"
+	Anycast HA = "anycast"
+	Static  HA = "static"
+)
+
+// VIP is one virtual service address set.
+type VIP struct {
+	Name      string
+	Addresses []netip.Addr // at least one, no duplicates across VIPs
+	HA        HA
+	Nodes     []string // in order of preference, never empty
+	VRRP      VRRPOptions
+	Announce  *Announce // nil = not announced
+	Pos       Pos
+}
+
+// VRRPOptions are the keys under vips.<name>.vrrp, with defaults filled in.
+type VRRPOptions struct {
+	ID             uint8  // VRID 1..255, unique among VIPs
+	Interface      string // "" = the node's
+	AdvertInterval time.Duration
+	Preempt        bool
+	PreemptDelay   time.Duration
+	Unicast        bool
+	Password       Secret
+}
+
+// Announce says how a VIP is told to routers.
+type Announce struct {
+	BGP, OSPF   bool
+	When        When
+	Backup      Backup
+	Communities []string // "65010:100", or large "65010:1:2"
+}
+
+// When is the condition of an announcement.
+type When string
+
+// See contract section 3, announce.when.
+const (
+	WhenServing When = "serving"
+	WhenProxy   When = "proxy"
+)
+
+// Backup is what a VRRP backup does with the prefix.
+type Backup string
+
+// See contract section 3, announce.backup.
+const (
+	BackupWithdraw Backup = "withdraw"
+	BackupMED      Backup = "med"
+	BackupPrepend  Backup = "prepend"
+)
+
+// Service is what clients reach. Exactly one of HTTP and TCP is set.
+type Service struct {
+	Name    string
+	VIP     string
+	HTTP    *HTTP
+	TCP     *TCP
+	Backend Backend
+	Pos     Pos
+}
+
+// HTTP is the rule of an HTTP service.
+type HTTP struct {
+	Hosts []string // lower case; "*.example.net" wildcards; empty = every host
+	Paths []string // path prefixes, never empty, each starts with /
+	Port  uint16
+	TLS   *ServerTLS
+}
+
+// ServerTLS is TLS termination of an HTTP service.
+type ServerTLS struct {
+	Port        uint16
+	Certificate Secret // PEM, chain and key
+	Redirect    bool   // plain HTTP is redirected
+}
+
+// TCP is the rule of a TCP service.
+type TCP struct {
+	Port uint16
+	SNI  []string // lower case; TLS passthrough by server name
+}
+
+// Backend says who serves and how.
+type Backend struct {
+	Containers    *Selector // nil = by label vipilot.service
+	Servers       []StaticServer
+	Port          uint16 // container port; 0 = label, else the single exposed TCP port
+	Network       string
+	Balance       string // roundrobin, leastconn, random, source, uri
+	StickyCookie  string // "" = none
+	Check         *Check // nil = TCP check with defaults
+	Drain         time.Duration
+	MaxConn       int // per server, 0 = no limit
+	Retries       *int
+	ProxyProtocol bool
+	TLS           bool
+	Timeouts      Timeouts
+}
+
+// Timeouts of a backend; zero = the default.
+type Timeouts struct {
+	Connect, Server, Queue, Tunnel, Client time.Duration
+}
+
+// Check is a health check; Path "" = TCP.
+type Check struct {
+	Path       string
+	Interval   time.Duration
+	Rise, Fall int
+}
+
+// Selector picks containers: every condition given must hold.
+type Selector struct {
+	Labels  map[string]string
+	Compose string // project/service
+	Swarm   string // Swarm service name
+	Image   string // glob
+	Name    string // glob
+}
+
+// StaticServer is an endpoint that is not a container.
+type StaticServer struct {
+	Address netip.AddrPort // invalid when Host is set
+	Host    string         // host name, with Port
+	Port    uint16
+	Backup  bool
+	Weight  int // 1..256, default 100
+}
+
+// Routing is the routing section.
+type Routing struct {
+	BGP  *BGP
+	OSPF *OSPF
+}
+
+// BGP is routing.bgp.
+type BGP struct {
+	ASN             uint32
+	Speaker         string // gobgp or frr
+	GracefulRestart time.Duration
+	Peers           []Peer // sorted by name
+}
+
+// Peer is a BGP router we announce to.
+type Peer struct {
+	Name        string
+	Address     netip.Addr
+	ASN         uint32
+	Password    Secret
+	TTLSecurity bool
+	HoldTime    time.Duration
+}
+
+// OSPF is routing.ospf.
+type OSPF struct {
+	Area                        netip.Addr
+	Interfaces                  []string
+	HelloInterval, DeadInterval time.Duration
+}
+
+// Guard is the guard section.
+type Guard struct {
+	MaxRemoved int // percent, 0..100
+}
+
+// Secret is text that must not be printed.
+type Secret string
+
+// String hides the secret from every log and format verb.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "***"
+}
+
+// GoString hides the secret from %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalJSON hides the secret from JSON.
+func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + s.String() + `"`), nil }
+
+// Reveal gives the text itself, for the one place that needs it.
+func (s Secret) Reveal() string { return string(s) }

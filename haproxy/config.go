@@ -1,0 +1,114 @@
+package haproxy
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is the whole wanted state of HAProxy. It is a value: backends are
+// shared by pointer between rounds, and an unchanged pointer means an
+// unchanged backend, so a diff costs what changed.
+type Config struct {
+	Frontends []Frontend // sorted by Name
+	Backends  []*Backend // sorted by Name
+	MaxConn   int        // 0 = derived from the file descriptor limit
+}
+
+// Mode is http or tcp.
+type Mode string
+
+// The modes of a frontend and a backend.
+const (
+	HTTP Mode = "http"
+	TCP  Mode = "tcp"
+)
+
+// Frontend is one set of binds with rules.
+type Frontend struct {
+	Name          string
+	Mode          Mode
+	Binds         []Bind
+	Routes        []Route       // http: by host and path; tcp: by SNI when SNI is set
+	Default       string        // backend when no route matches; "" = 404 (http) or reject (tcp)
+	Certificates  []Certificate // non-empty = TLS is terminated here
+	Redirects     []Route       // http only: Host/Path that answer with a redirect to https; Backend unused
+	RedirectPort  uint16        // the https port redirects go to
+	ClientTimeout time.Duration // 0 = default
+}
+
+// Bind is one listening socket; always rendered `transparent`.
+type Bind struct {
+	Address netip.Addr
+	Port    uint16
+}
+
+// Route sends a host and path prefix (http), or a server name (tcp), to a backend.
+// The longest path wins, then the exact host over the wildcard ("*.x") over every host ("").
+type Route struct {
+	Host    string
+	Path    string // starts with /; a prefix of whole segments: /api matches /api and /api/x, not /apix
+	Backend string
+}
+
+// Certificate is one PEM bundle (chain and key) under a file name of its own.
+type Certificate struct {
+	Name string // [a-z0-9._-]
+	PEM  []byte
+}
+
+// Backend is one pool of servers.
+type Backend struct {
+	Name                           string
+	Mode                           Mode
+	Balance                        string // roundrobin when empty
+	StickyCookie                   string
+	Check                          Check
+	MaxConn                        int // per server
+	Retries                        *int
+	ProxyProtocol                  bool
+	TLS                            bool          // TLS to the servers, not verified
+	Connect, Server, Queue, Tunnel time.Duration // 0 = default
+	Servers                        []Server      // sorted by Name
+}
+
+// Check is the health check of every server of a backend.
+type Check struct {
+	Path       string // "" = TCP
+	Interval   time.Duration
+	Rise, Fall int
+}
+
+// ServerState is HAProxy's administrative state.
+type ServerState string
+
+// The states of a server.
+const (
+	Ready ServerState = "ready"
+	Drain ServerState = "drain" // no new sessions but those pinned by a cookie
+	Maint ServerState = "maint" // no new sessions at all; running ones finish
+)
+
+// Server is one endpoint. Its name identifies it for ever: another container
+// or another address is another name.
+type Server struct {
+	Name    string
+	Address netip.AddrPort // invalid when Host is set
+	Host    string         // host name and Port, resolved by HAProxy (never runtime-added)
+	Port    uint16
+	State   ServerState
+	Weight  int // 0..256
+	Backup  bool
+}
+
+// Health is what HAProxy says of a server.
+type Health string
+
+// HAProxy's verdict on a server.
+const (
+	Up      Health = "up"
+	Down    Health = "down"
+	Unknown Health = ""
+)
+
+// ServerKey names a server in a backend.
+type ServerKey struct{ Backend, Server string }

@@ -1,0 +1,2 @@
+// Package haproxy is being written.
+package haproxy

@@ -1,0 +1,116 @@
+// Package status is the node's last report: what is wanted, what was done and
+// what is wrong, as one immutable value, and the ways to read it: JSON, a
+// stream of events, Prometheus metrics and a page. It acts on nothing.
+package status
+
+import "time"
+
+// Report is GET /v1/status. Field names are the contract's, section 6.
+type Report struct {
+	Node       string             `json:"node"`
+	Version    string             `json:"version"`
+	Ready      bool               `json:"ready"` // everything wanted is applied
+	Config     Config             `json:"config"`
+	Components Components         `json:"components"`
+	Hosts      map[string]Host    `json:"hosts"`
+	VIPs       map[string]VIP     `json:"vips"`
+	Services   map[string]Service `json:"services"`
+}
+
+// Config is the revision in force and what became of the newest one.
+type Config struct {
+	Revision  string     `json:"revision"`
+	AppliedAt *time.Time `json:"applied_at"`
+	Pending   *string    `json:"pending"` // a revision that waits or was refused
+	Error     *string    `json:"error"`   // why
+}
+
+// Components of the node.
+type Components struct {
+	HAProxy    HAProxy    `json:"haproxy"`
+	Keepalived Keepalived `json:"keepalived"`
+	Speaker    Speaker    `json:"speaker"`
+}
+
+// HAProxy is the proxy's state: running, stopped, or failed.
+type HAProxy struct {
+	State          string  `json:"state"`
+	PID            int     `json:"pid"`
+	Version        string  `json:"version,omitempty"`
+	Reloads        int     `json:"reloads"`
+	RuntimeUpdates int     `json:"runtime_updates"`
+	Error          *string `json:"error"`
+}
+
+// Keepalived is keepalived's state; "off" where no VIP uses VRRP.
+type Keepalived struct {
+	State   string  `json:"state"`
+	PID     int     `json:"pid"`
+	Reloads int     `json:"reloads"`
+	Error   *string `json:"error"`
+}
+
+// Speaker is the sentinel and the speaker in it; "off" where nothing is announced is still running as the watchdog.
+type Speaker struct {
+	State string          `json:"state"`
+	PID   int             `json:"pid"`
+	Error *string         `json:"error"`
+	Peers map[string]Peer `json:"peers"`
+}
+
+// Peer is one BGP session.
+type Peer struct {
+	State             string `json:"state"`
+	PrefixesAnnounced int    `json:"prefixes_announced"`
+	Error             string `json:"error,omitempty"`
+}
+
+// Host is one application host: connected, connecting or unreachable.
+type Host struct {
+	State      string     `json:"state"`
+	Containers int        `json:"containers"`
+	StaleSince *time.Time `json:"stale_since"`
+	Error      *string    `json:"error"`
+}
+
+// VIP is one virtual address set on this node.
+type VIP struct {
+	Addresses []string `json:"addresses"`
+	HA        string   `json:"ha"`
+	Role      string   `json:"role"` // master, backup, fault; active for anycast and static; "" unknown
+	Announced []string `json:"announced"`
+	Reason    string   `json:"reason"` // why it is not announced, "" when it is or need not be
+}
+
+// Service is one service with its endpoints.
+type Service struct {
+	VIP       string      `json:"vip"`
+	Endpoints []Endpoint  `json:"endpoints"`
+	Rejected  []Rejection `json:"rejected"`
+}
+
+// Endpoint is one server: ready, starting, drain or down.
+type Endpoint struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	State   string `json:"state"`
+	Reason  string `json:"reason"`
+}
+
+// Rejection is a container that was selected and cannot be used.
+type Rejection struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+	Detail string `json:"detail"`
+}
+
+// Event is one change with its cause, as sent on GET /v1/events.
+type Event struct {
+	ID      uint64    `json:"id"`
+	Time    time.Time `json:"time"`
+	Kind    string    `json:"kind"`    // endpoint, host, vip, prefix, config, component
+	Subject string    `json:"subject"` // todo app1/web-1
+	From    string    `json:"from,omitempty"`
+	To      string    `json:"to,omitempty"`
+	Cause   string    `json:"cause"`
+}

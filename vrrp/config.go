@@ -1,0 +1,45 @@
+package vrrp
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is the whole wanted state of keepalived on this node.
+type Config struct {
+	Node      string     // router_id
+	Instances []Instance // sorted by Name; empty = keepalived is not needed
+	TrackFile string     // absolute; the sentinel writes 0 (fine) or 1 (fault) into it
+}
+
+// Instance is one VRRP instance: it carries one VIP.
+type Instance struct {
+	Name           string // the VIP's name
+	VRID           uint8
+	Interface      string
+	Priority       uint8 // 1..254
+	AdvertInterval time.Duration
+	Preempt        bool
+	PreemptDelay   time.Duration
+	Source         netip.Addr   // this node's address
+	UnicastPeers   []netip.Addr // the other nodes' addresses; empty = multicast
+	Password       string       // never logged
+	Addresses      []netip.Addr // the VIP's, IPv4 and IPv6 mixed
+}
+
+// Role is what keepalived says an instance is on this node.
+type Role string
+
+// The roles; the zero value means not yet known.
+const (
+	Master Role = "master"
+	Backup Role = "backup"
+	Fault  Role = "fault"
+)
+
+// RoleChange is one instance taking a role.
+type RoleChange struct {
+	Instance string
+	Role     Role
+	At       time.Time
+}

@@ -1,0 +1,2 @@
+// Package vrrp is being written.
+package vrrp
