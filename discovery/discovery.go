@@ -54,7 +54,8 @@ const (
 	Unhealthy Health = "unhealthy"
 )
 
-// Container is what a decision may need to know of a container.
+// Container is what a decision may need to know of a container. Of a [Stopped]
+// one only ID, Name, Image and Labels are kept: it holds no address.
 type Container struct {
 	ID        string // full, 64 hex digits
 	Name      string // without the leading slash
@@ -76,6 +77,7 @@ type Attachment struct {
 	Driver string // bridge, macvlan, ipvlan, overlay, weave…
 	IPv4   netip.Addr
 	IPv6   netip.Addr
+	Subnet netip.Prefix // of IPv4, else of IPv6; only for explanations
 }
 
 // Published is one published TCP port.

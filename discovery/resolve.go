@@ -1,6 +1,9 @@
 package discovery
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // Want is what a service asks of a container.
 type Want struct {
@@ -51,4 +54,60 @@ type Rejection struct {
 	Name   string // host/container
 	Reason Reason
 	Detail string // one sentence for a person: what was found, what would help
+}
+
+// Resolve says at which address a service reaches container c, or why it does
+// not use it: the endpoint is meaningful exactly when the rejection is nil.
+//
+// Labels narrow and never widen: where the service names a port, a different
+// vipilot.port is ignored; vipilot.network chooses among the networks the
+// container is on. A container that is stopping keeps its endpoint, with Drain
+// set, whatever its health: what it still serves may finish.
+func Resolve(c Container, want Want) (Endpoint, *Rejection) {
+	name := want.Host + "/" + c.Name
+	reject := func(reason Reason, detail string) (Endpoint, *Rejection) {
+		return Endpoint{}, &Rejection{Name: name, Reason: reason, Detail: detail}
+	}
+	asked, reason, detail := parseLabels(c.Labels)
+	if reason != "" {
+		return reject(reason, detail)
+	}
+	if reason, detail := unfit(c); reason != "" {
+		return reject(reason, detail)
+	}
+	address, reason, detail := locate(c, want, asked)
+	if reason != "" {
+		return reject(reason, detail)
+	}
+	e := Endpoint{Name: name, Host: want.Host, ID: c.ID, Address: address, Weight: asked.weight}
+	switch {
+	case c.State == Stopping:
+		e.Drain, e.Reason = true, ReasonStopping
+	case want.HostDrained:
+		e.Drain, e.Reason = true, HostDrained
+	}
+	return e, nil
+}
+
+// unfit says why c cannot serve now, wherever it is.
+func unfit(c Container) (Reason, string) {
+	switch c.State {
+	case Stopping:
+		return "", ""
+	case Paused:
+		return ReasonPaused, "the container is paused; docker unpause it"
+	case Running:
+	default:
+		return NotRunning, "the container is not running; docker logs says why it ended, docker start starts it"
+	}
+	switch c.Health {
+	case Starting:
+		return ReasonStarting, "the image's HEALTHCHECK has not passed yet"
+	case Unhealthy:
+		return ReasonUnhealthy, "the image's HEALTHCHECK fails; docker inspect shows its last outputs under State.Health"
+	case NoHealth, Healthy:
+	default:
+		return ReasonStarting, fmt.Sprintf("the engine reports an unknown health %.40q", string(c.Health))
+	}
+	return "", ""
 }
