@@ -1,0 +1,218 @@
+package lab
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/client"
+	"github.com/docker/go-connections/nat"
+	"golang.org/x/sync/errgroup"
+)
+
+// Image is the application of e2e/app, present on every application host.
+const Image = "vipilot-lab-app:1"
+
+// App is an application host: a machine with a Docker engine of its own, which
+// listens with TLS on port 2376 and on a unix socket.
+type App struct {
+	*Host
+	Address string
+	Docker  *client.Client // over the unix socket, which a cut cable does not stop
+
+	lab    *Lab
+	engine *Daemon
+}
+
+func (l *Lab) application(name string) *App {
+	return &App{
+		Host: l.host(name, "/etc/docker"), lab: l,
+		Address: fmt.Sprintf("10.77.0.%d", lan[name]),
+	}
+}
+
+// StartEngine starts the Docker engine and waits until it answers.
+func (a *App) StartEngine(ctx context.Context) error {
+	socket := filepath.Join(a.dir, "docker.sock")
+	pki := a.lab.pkiDir()
+	engine, err := a.daemon(
+		[]string{"HTTPS_PROXY=http://127.0.0.1:9", "HTTP_PROXY=http://127.0.0.1:9"}, // no registry: fail at once, without DNS
+		"dockerd", "--data-root", filepath.Join(a.dir, "data"), "--exec-root", filepath.Join(a.dir, "exec"),
+		"--pidfile", "/run/docker.pid", "--host", "unix://"+socket, "--host", "tcp://"+a.Address+":2376",
+		"--tlsverify", "--tlscacert", pki+"/ca.pem", "--tlscert", pki+"/server.pem", "--tlskey", pki+"/server-key.pem",
+		"--cgroup-parent", "/"+a.lab.id+"-"+a.Name, "--exec-opt", "native.cgroupdriver=cgroupfs",
+		"--log-level", "warn", "--max-concurrent-downloads", "1")
+	if err != nil {
+		return err
+	}
+	a.engine = engine
+	if a.Docker == nil {
+		a.Docker, err = client.NewClientWithOpts(client.WithHost("unix://"+socket), client.WithAPIVersionNegotiation())
+		if err != nil {
+			return fmt.Errorf("make a Docker client: %w", err)
+		}
+	}
+	err = Poll(ctx, 60*time.Second, func(ctx context.Context) error {
+		_, err := a.Docker.Ping(ctx)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("start the engine of %s: %w\n%s", a.Name, err, engine.tail(10))
+	}
+	return a.importImage(ctx)
+}
+
+// KillEngine ends the engine with SIGKILL. Its containers run on.
+func (a *App) KillEngine() { a.engine.Kill() }
+
+// StopEngine ends the engine in order, and with it its containers.
+func (a *App) StopEngine() error { return a.engine.Stop(30 * time.Second) }
+
+// importImage makes the image from the one binary of e2e/app.
+func (a *App) importImage(ctx context.Context) error {
+	if _, err := a.Docker.ImageInspect(ctx, Image); err == nil {
+		return nil // an engine that was started again
+	}
+	binary, err := os.ReadFile(a.lab.app)
+	if err != nil {
+		return fmt.Errorf("make the image: %w", err)
+	}
+	archive := new(bytes.Buffer)
+	w := tar.NewWriter(archive)
+	if err := w.WriteHeader(&tar.Header{Name: "app", Mode: 0o755, Size: int64(len(binary))}); err != nil {
+		return err
+	}
+	if _, err := w.Write(binary); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	reply, err := a.Docker.ImageImport(ctx, image.ImportSource{Source: archive, SourceName: "-"}, Image,
+		image.ImportOptions{Changes: []string{`ENTRYPOINT ["/app"]`, "EXPOSE 8080"}})
+	if err != nil {
+		return fmt.Errorf("import the image on %s: %w", a.Name, err)
+	}
+	defer reply.Close()
+	_, err = io.Copy(io.Discard, reply)
+	return err
+}
+
+// Container says what to run; only Name is needed.
+type Container struct {
+	Name    string
+	Labels  map[string]string
+	Env     []string
+	Publish uint16 // container port that is published on a port that the engine chooses; 0 = none
+	HostIP  string // where it is published, default every address
+	Network string // "host", "none", or a network that exists
+}
+
+// Create makes a container from the lab's image without starting it.
+func (a *App) Create(ctx context.Context, c Container) (id string, err error) {
+	host := &container.HostConfig{NetworkMode: container.NetworkMode(c.Network)}
+	if c.Publish != 0 {
+		port := nat.Port(strconv.Itoa(int(c.Publish)) + "/tcp")
+		host.PortBindings = nat.PortMap{port: []nat.PortBinding{{HostIP: c.HostIP}}}
+	}
+	config := &container.Config{Image: Image, Labels: maps.Clone(c.Labels), Env: slices.Clone(c.Env)}
+	created, err := a.Docker.ContainerCreate(ctx, config, host, nil, nil, c.Name)
+	if err != nil {
+		return "", fmt.Errorf("create container %s on %s: %w", c.Name, a.Name, err)
+	}
+	return created.ID, nil
+}
+
+// Start starts a container by name or ID.
+func (a *App) Start(ctx context.Context, name string) error {
+	if err := a.Docker.ContainerStart(ctx, name, container.StartOptions{}); err != nil {
+		return fmt.Errorf("start container %s on %s: %w", name, a.Name, err)
+	}
+	return nil
+}
+
+// Launch creates and starts a container.
+func (a *App) Launch(ctx context.Context, c Container) (id string, err error) {
+	id, err = a.Create(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	return id, a.Start(ctx, id)
+}
+
+// Stop stops containers the way docker stop does, all at the same time.
+func (a *App) Stop(ctx context.Context, names ...string) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, name := range names {
+		group.Go(func() error {
+			if err := a.Docker.ContainerStop(ctx, name, container.StopOptions{}); err != nil {
+				return fmt.Errorf("stop container %s on %s: %w", name, a.Name, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// Kill sends a signal to a container, e.g. SIGKILL.
+func (a *App) Kill(ctx context.Context, name, signal string) error {
+	if err := a.Docker.ContainerKill(ctx, name, signal); err != nil {
+		return fmt.Errorf("kill container %s on %s: %w", name, a.Name, err)
+	}
+	return nil
+}
+
+// Clear removes every container of the host by force.
+func (a *App) Clear(ctx context.Context) error {
+	all, err := a.Docker.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs()})
+	if err != nil {
+		return fmt.Errorf("list containers of %s: %w", a.Name, err)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for _, c := range all {
+		group.Go(func() error {
+			return a.Docker.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true})
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("clear %s: %w", a.Name, err)
+	}
+	return nil
+}
+
+// binaries builds vipilot and the application, both static.
+func (l *Lab) binaries(ctx context.Context) error {
+	l.app = filepath.Join(l.Dir, "app")
+	if err := build(ctx, "./e2e/app", l.app); err != nil {
+		return err
+	}
+	l.vipilot = l.opts.Binary
+	if l.vipilot == "" {
+		l.vipilot = filepath.Join(l.Dir, "vipilot")
+		return build(ctx, ".", l.vipilot)
+	}
+	return nil
+}
+
+func build(ctx context.Context, pkg, to string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", to, pkg)
+	cmd.Dir = Source()
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+// Package lab builds a small data centre on one machine: a client, an upstream
+// router (FRR), a switch, two load-balancer nodes that run the real vipilot,
+// HAProxy and keepalived, and two application hosts with a real dockerd each.
+// A host is a set of namespaces (network, mount, process, host name) with a
+// private /run, held by its first process; it has no name outside the lab, and
+// the kernel ends it with the lab's own process, however that dies. What then
+// remains, a directory and some control groups, is removed by [Sweep].
+//
+// It fakes nothing, and it decides nothing about pass or fail: the scenarios,
+// the demo and the benchmarks do.
+//
+//	l, err := lab.New(ctx, lab.Options{})
+//	defer l.Close()
+//	l.App1.Run(ctx, lab.Container{Name: "web-1", Labels: …, Publish: 8080})
+//	l.LB1.StartVipilot(ctx)
+//	l.Client.HTTPClient(time.Second, true).Get("http://203.0.113.10/")
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// The lab's addresses.
+const (
+	ClientAddress = "198.18.0.2"
+	RouterAddress = "10.77.0.1"
+	RouterASN     = 65000
+	NodeASN       = 65010
+	VIP           = "203.0.113.10"
+	VIP6          = "2001:db8::10"
+	StatusAddress = "127.0.0.1:9890" // on each node
+)
+
+// Options say how a lab is built; the zero value is a good one.
+type Options struct {
+	Kind        string // what it is for, e.g. "demo"; part of its directory's name, default "test"
+	Binary      string // vipilot; built from this source when empty
+	BGPPassword string // of every BGP session
+	TTLSecurity bool   // on every BGP session (RFC 5082)
+	Log         *slog.Logger
+}
+
+// Lab is a running data centre.
+type Lab struct {
+	Client   *Host
+	Router   *Router
+	LB1, LB2 *Node
+	App1     *App
+	App2     *App
+
+	// Dir holds everything the lab writes: logs, Docker's data, the
+	// configuration repository (Dir/repo).
+	Dir string
+
+	opts    Options
+	id      string // marks processes (environment) and control groups
+	vipilot string
+	app     string // the application's binary
+	network *network
+}
+
+// New builds a lab and returns when all its daemons answer. It first sweeps
+// what dead labs left. Close the lab also after ctx has ended.
+func New(ctx context.Context, opts Options) (*Lab, error) {
+	if opts.Kind == "" {
+		opts.Kind = "test"
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := Missing(); err != nil {
+		return nil, err
+	}
+	if err := Sweep(); err != nil {
+		opts.Log.Warn("sweep leftovers of earlier labs", "err", err)
+	}
+	l := &Lab{opts: opts}
+	if err := l.claimDir(); err != nil {
+		return nil, err
+	}
+	if err := l.build(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("build the lab: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// build makes binaries, hosts and daemons; what fails is undone by Close.
+func (l *Lab) build(ctx context.Context) error {
+	if err := l.binaries(ctx); err != nil {
+		return err
+	}
+	l.network = newNetwork(l.host("switch"))
+	l.Client = l.host("client")
+	l.Router = &Router{Host: l.host("router", "/etc/frr")}
+	l.LB1, l.LB2 = l.node("lb1"), l.node("lb2")
+	l.App1, l.App2 = l.application("app1"), l.application("app2")
+	for _, h := range l.hosts() {
+		if err := h.powerOn(); err != nil {
+			return err
+		}
+	}
+	if err := l.network.connect(ctx, l); err != nil {
+		return err
+	}
+	if err := l.writePKI(); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return l.Router.start(ctx, l.opts) })
+	for _, app := range l.Apps() {
+		group.Go(func() error { return app.StartEngine(ctx) })
+	}
+	return group.Wait()
+}
+
+// Nodes are the load-balancer nodes.
+func (l *Lab) Nodes() []*Node { return []*Node{l.LB1, l.LB2} }
+
+// Apps are the application hosts.
+func (l *Lab) Apps() []*App { return []*App{l.App1, l.App2} }
+
+// hosts are all that exist, the switch first.
+func (l *Lab) hosts() []*Host {
+	if l.App2 == nil {
+		return nil
+	}
+	return []*Host{l.network.Host, l.Router.Host, l.Client, l.LB1.Host, l.LB2.Host, l.App1.Host, l.App2.Host}
+}
+
+func (l *Lab) host(name string, private ...string) *Host {
+	return &Host{Name: name, dir: filepath.Join(l.Dir, name), env: []string{marker + "=" + l.id}, private: private}
+}
+
+// Cut takes a host off the network, as a pulled cable does; its processes live on.
+func (l *Lab) Cut(ctx context.Context, h *Host) error { return l.network.port(ctx, h, "down") }
+
+// Join plugs the cable in again.
+func (l *Lab) Join(ctx context.Context, h *Host) error { return l.network.port(ctx, h, "up") }
+
+// PowerOff makes a node vanish: no packet leaves it any more, then every
+// process of it is gone.
+func (l *Lab) PowerOff(ctx context.Context, n *Node) error {
+	err := l.network.port(ctx, n.Host, "down")
+	n.powerOff()
+	return err
+}
+
+// PowerOn boots a node that was powered off: connected, nothing running on it.
+func (l *Lab) PowerOn(ctx context.Context, n *Node) error {
+	if err := n.powerOn(); err != nil {
+		return err
+	}
+	return l.network.plug(ctx, n.Host)
+}
+
+// Close ends every process of the lab and removes all it made. It may be
+// called again.
+func (l *Lab) Close() error {
+	for _, app := range l.Apps() {
+		if app != nil && app.Docker != nil {
+			_ = app.Docker.Close()
+		}
+	}
+	for _, h := range slices.Backward(l.hosts()) {
+		h.powerOff()
+	}
+	if l.Dir == "" {
+		return nil
+	}
+	err := remove(l.Dir)
+	l.opts.Log.Info("lab removed", "dir", l.Dir, "err", err)
+	return err
+}
+
+// Source is the root of the module's source.
+func Source() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+}
+
+// Missing names the programs that the lab needs and the machine lacks.
+func Missing() error {
+	if os.Geteuid() != 0 {
+		return errors.New("the lab needs root: it makes network namespaces and runs Docker engines in them")
+	}
+	return missingPrograms()
+}

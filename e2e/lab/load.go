@@ -1,0 +1,211 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// maxInFlight bounds the requests a load has under way; what is due beyond it
+// counts as failed, kind "overload".
+const maxInFlight = 512
+
+// Load sends requests at a fixed rate, whether or not earlier ones have been
+// answered, as the public does. Latency is counted from the moment a request
+// was due.
+type Load struct {
+	From      *Host
+	URL       string // with an IP address
+	Name      string // the Host header; default the address
+	Method    string // default GET; Go repeats a GET whose kept connection was closed, as browsers do, but no POST
+	Rate      int    // requests a second
+	KeepAlive bool
+	Timeout   time.Duration // of one request, default 5s
+}
+
+// Result is what a load has seen.
+type Result struct {
+	OK, Failed int
+	Errors     map[string]int // failed requests by kind: refused, reset, timeout, status 503, …
+	Answers    map[string]int // by container
+	FirstError error
+	LongestGap time.Duration // longest time without a good answer
+	latencies  []time.Duration
+}
+
+// Running is a load at work.
+type Running struct {
+	load   Load
+	client *http.Client
+	stop   context.CancelFunc
+	done   chan struct{}
+
+	mu       sync.Mutex
+	result   Result
+	lastGood time.Time
+}
+
+// Run sends for a time and returns when every request has ended.
+func (l Load) Run(ctx context.Context, length time.Duration) Result {
+	ctx, cancel := context.WithTimeout(ctx, length)
+	defer cancel()
+	r := l.Start(ctx)
+	<-r.done
+	return r.Stop()
+}
+
+// Start begins to send, until Stop or the end of ctx.
+func (l Load) Start(ctx context.Context) *Running {
+	if l.Timeout == 0 {
+		l.Timeout = 5 * time.Second
+	}
+	if l.Method == "" {
+		l.Method = http.MethodGet
+	}
+	ctx, stop := context.WithCancel(ctx)
+	r := &Running{load: l, client: l.From.HTTPClient(l.Timeout, l.KeepAlive), stop: stop, done: make(chan struct{}),
+		result: Result{Errors: make(map[string]int), Answers: make(map[string]int)}, lastGood: time.Now()}
+	go r.send(ctx)
+	return r
+}
+
+// Stop ends the load, waits for the requests under way and returns what was seen.
+func (r *Running) Stop() Result {
+	r.stop()
+	<-r.done
+	r.client.CloseIdleConnections()
+	r.mu.Lock()
+	r.result.LongestGap = max(r.result.LongestGap, time.Since(r.lastGood))
+	r.mu.Unlock()
+	return r.Result()
+}
+
+// Result is what was seen so far.
+func (r *Running) Result() Result {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	seen := r.result
+	seen.Errors, seen.Answers = maps.Clone(seen.Errors), maps.Clone(seen.Answers)
+	seen.latencies = slices.Sorted(slices.Values(seen.latencies))
+	return seen
+}
+
+func (r *Running) send(ctx context.Context) {
+	defer close(r.done)
+	var requests sync.WaitGroup
+	defer requests.Wait()
+	slots := make(chan struct{}, maxInFlight)
+	interval := time.Second / time.Duration(max(1, r.load.Rate))
+	for due := time.Now(); ; due = due.Add(interval) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Until(due)):
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			r.record(due, "", errors.New("overload"))
+			continue
+		}
+		requests.Go(func() {
+			answeredBy, err := r.request()
+			r.record(due, answeredBy, err)
+			<-slots
+		})
+	}
+}
+
+// request sends one request and reads its whole answer.
+func (r *Running) request() (answeredBy string, err error) {
+	var body io.Reader
+	if r.load.Method != http.MethodGet {
+		body = strings.NewReader("lab")
+	}
+	req, err := http.NewRequest(r.load.Method, r.load.URL, body)
+	if err != nil {
+		return "", err
+	}
+	req.Host = r.load.Name
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return "", err
+	}
+	if resp.StatusCode >= 300 {
+		return "", fmt.Errorf("status %d", resp.StatusCode)
+	}
+	return resp.Header.Get("X-Container"), nil
+}
+
+func (r *Running) record(due time.Time, answeredBy string, err error) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := &r.result
+	if err != nil {
+		s.Failed++
+		s.Errors[kind(err)]++
+		if s.FirstError == nil {
+			s.FirstError = err
+		}
+		return
+	}
+	s.OK++
+	s.Answers[answeredBy]++
+	s.latencies = append(s.latencies, now.Sub(due))
+	s.LongestGap = max(s.LongestGap, now.Sub(r.lastGood))
+	r.lastGood = now
+}
+
+// kind names a failure as an operator would.
+func kind(err error) string {
+	var network net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused"
+	case errors.Is(err, syscall.ECONNRESET):
+		return "reset"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "closed"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "unreachable"
+	case errors.As(err, &network) && network.Timeout():
+		return "timeout"
+	}
+	return err.Error()
+}
+
+// Percentile is the latency that p percent of the good answers did not exceed.
+func (r Result) Percentile(p float64) time.Duration { return Percentile(r.latencies, p) }
+
+// Percentile of sorted durations.
+func Percentile(sorted []time.Duration, p float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)-1, int(p/100*float64(len(sorted))))]
+}
+
+func (r Result) String() string {
+	text := fmt.Sprintf("%d ok, %d failed, p50 %.1f ms, p99 %.1f ms, longest gap %d ms, %d containers",
+		r.OK, r.Failed, ms(r.Percentile(50)), ms(r.Percentile(99)), r.LongestGap.Milliseconds(), len(r.Answers))
+	if r.Failed > 0 {
+		text += fmt.Sprintf(", %v (first: %v)", r.Errors, r.FirstError)
+	}
+	return text
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
