@@ -1,6 +1,12 @@
 // Package status is the node's last report: what is wanted, what was done and
 // what is wrong, as one immutable value, and the ways to read it: JSON, a
-// stream of events, Prometheus metrics and a page. It acts on nothing.
+// stream of events, Prometheus metrics, a page and text. It acts on nothing:
+// what a request may change is done by functions that others hand in.
+//
+//	board := status.NewBoard()
+//	board.Emit(status.Diff(board.Report(), r, "start web-1")...)
+//	board.Publish(r)
+//	err := status.NewServer(status.ServerOptions{Board: board}).Serve(ctx, listener, false)
 package status
 
 import "time"
@@ -108,7 +114,7 @@ type Rejection struct {
 type Event struct {
 	ID      uint64    `json:"id"`
 	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind"`    // endpoint, host, vip, prefix, config, component
+	Kind    string    `json:"kind"`    // endpoint, host, vip, prefix, config, component, node
 	Subject string    `json:"subject"` // todo app1/web-1
 	From    string    `json:"from,omitempty"`
 	To      string    `json:"to,omitempty"`
