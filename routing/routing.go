@@ -21,13 +21,16 @@ type Config struct {
 
 // Peer is one router.
 type Peer struct {
-	Name         string        `json:"name"`
-	Address      netip.Addr    `json:"address"`
-	ASN          uint32        `json:"asn"`
-	LocalAddress netip.Addr    `json:"local_address,omitzero"` // source of the session
-	Password     string        `json:"password,omitempty"`     // RFC 2385; never logged
-	TTLSecurity  bool          `json:"ttl_security,omitempty"` // RFC 5082
-	HoldTime     time.Duration `json:"hold_time,omitempty"`    // 0 = 9 s
+	Name         string     `json:"name"`
+	Address      netip.Addr `json:"address"`
+	ASN          uint32     `json:"asn"`
+	LocalAddress netip.Addr `json:"local_address,omitzero"` // source of the session
+	// LocalAddress6 is the next hop of IPv6 prefixes over an IPv4 session. Not
+	// given, the speaker looks for a global address on the session's interface.
+	LocalAddress6 netip.Addr    `json:"local_address6,omitzero"`
+	Password      string        `json:"password,omitempty"`     // RFC 2385; never logged
+	TTLSecurity   bool          `json:"ttl_security,omitempty"` // RFC 5082
+	HoldTime      time.Duration `json:"hold_time,omitempty"`    // 0 = 9 s
 }
 
 // Prefix is one route wanted at every peer.

@@ -1,0 +1,209 @@
+// Package routingtest builds a node and a real router (FRR) in two network
+// namespaces, for tests that are asked for with VIPILOT_E2E=1. It needs root
+// and FRR, and removes all that it made.
+package routingtest
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Addresses of the lab: the node, and the router on the same wire.
+const (
+	Node    = "10.77.30.1"
+	Router  = "10.77.30.2"
+	Router2 = "10.77.30.3" // a second address of the router
+	Node6   = "2001:db8:30::1"
+	Router6 = "2001:db8:30::2"
+	ASN     = 65010 // the node's
+	Peer    = 65000 // the router's
+
+	inside   = "VIPILOT_E2E_INSIDE"
+	nodeNS   = "routing-a"
+	routerNS = "routing-b"
+)
+
+// Lab is the router as the test sees it from the node's namespace.
+type Lab struct{ t *testing.T }
+
+// Enter runs the calling test once more inside the node's namespace, where
+// the second run gets a Lab; the first gets nil and should return.
+func Enter(t *testing.T) *Lab {
+	t.Helper()
+	if os.Getenv("VIPILOT_E2E") != "1" {
+		t.Skip("set VIPILOT_E2E=1 to run against real daemons (root)")
+	}
+	if os.Getenv(inside) == t.Name() {
+		return &Lab{t}
+	}
+	unlock := lock(t)
+	defer unlock()
+	wire(t)
+	cmd := exec.CommandContext(t.Context(), "ip", "netns", "exec", nodeNS,
+		os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=120s")
+	cmd.Env = append(os.Environ(), inside+"="+t.Name())
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatalf("inside %s: %v", nodeNS, err)
+	}
+	return nil
+}
+
+// lock keeps test binaries of several packages out of each other's namespaces.
+func lock(t *testing.T) func() {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(os.TempDir(), "vipilot-routing-lab.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	return func() { f.Close() }
+}
+
+func wire(t *testing.T) {
+	t.Helper()
+	remove := func() {
+		for _, ns := range []string{nodeNS, routerNS} {
+			_ = exec.Command("ip", "netns", "del", ns).Run()
+		}
+	}
+	remove() // left by a run that was killed
+	t.Cleanup(remove)
+	for _, line := range []string{
+		"ip netns add " + nodeNS,
+		"ip netns add " + routerNS,
+		"ip link add eth0 netns " + nodeNS + " type veth peer name eth0 netns " + routerNS,
+		"ip -n " + nodeNS + " addr add " + Node + "/24 dev eth0",
+		"ip -n " + nodeNS + " addr add " + Node6 + "/64 dev eth0 nodad",
+		"ip -n " + routerNS + " addr add " + Router + "/24 dev eth0",
+		"ip -n " + routerNS + " addr add " + Router2 + "/24 dev eth0",
+		"ip -n " + routerNS + " addr add " + Router6 + "/64 dev eth0 nodad",
+		"ip -n " + nodeNS + " link set lo up",
+		"ip -n " + routerNS + " link set lo up",
+		"ip -n " + nodeNS + " link set eth0 up",
+		"ip -n " + routerNS + " link set eth0 up",
+	} {
+		Run(t, line)
+	}
+}
+
+// Run runs a command line without quotes and returns its output.
+func Run(t testing.TB, line string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	words := strings.Fields(line)
+	out, err := exec.CommandContext(ctx, words[0], words[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", line, err, out)
+	}
+	return string(out)
+}
+
+// Start runs FRR's zebra and bgpd with the given lines under `router bgp`.
+// Both end with the test.
+func (l *Lab) Start(lines string) {
+	l.t.Helper()
+	conf, run := "/etc/frr/"+routerNS, "/var/run/frr/"+routerNS
+	l.t.Cleanup(func() { os.RemoveAll(conf); os.RemoveAll(run) })
+	for _, dir := range []string{conf, run} {
+		os.RemoveAll(dir)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	text := "router bgp " + strconv.Itoa(Peer) + "\n bgp router-id " + Router +
+		"\n no bgp ebgp-requires-policy\n no bgp network import-check\n timers bgp 3 9\n" + lines
+	for name, content := range map[string]string{"zebra.conf": "", "bgpd.conf": text, "vtysh.conf": ""} {
+		if err := os.WriteFile(filepath.Join(conf, name), []byte(content), 0o644); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	chown(l.t, conf, run)
+	l.daemon("zebra", conf+"/zebra.conf")
+	l.Eventually("zebra's socket", 10*time.Second, func() bool { _, err := os.Stat(run + "/zserv.api"); return err == nil })
+	l.daemon("bgpd", conf+"/bgpd.conf")
+	l.Eventually("bgpd's socket", 10*time.Second, func() bool { _, err := os.Stat(run + "/bgpd.vty"); return err == nil })
+}
+
+func chown(t *testing.T, dirs ...string) {
+	t.Helper()
+	frr, err := user.Lookup("frr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, _ := strconv.Atoi(frr.Uid)
+	gid, _ := strconv.Atoi(frr.Gid)
+	for _, dir := range dirs {
+		_ = filepath.Walk(dir, func(p string, _ os.FileInfo, _ error) error { return os.Chown(p, uid, gid) })
+	}
+}
+
+func (l *Lab) daemon(name, config string) {
+	l.t.Helper()
+	cmd := exec.Command("ip", "netns", "exec", routerNS, "/usr/lib/frr/"+name, "-N", routerNS, "-f", config, "--log", "stdout")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+}
+
+// Ask is `vtysh -c line` on the router.
+func (l *Lab) Ask(line string) string {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "vtysh", "-N", routerNS, "-c", line).CombinedOutput()
+	if err != nil {
+		return "vtysh: " + err.Error() + ": " + string(out)
+	}
+	return string(out)
+}
+
+// Configure gives lines to the router at run time, under `router bgp`.
+func (l *Lab) Configure(lines ...string) {
+	l.t.Helper()
+	args := []string{"-N", routerNS, "-c", "configure terminal", "-c", "router bgp " + strconv.Itoa(Peer)}
+	for _, line := range lines {
+		args = append(args, "-c", line)
+	}
+	if out, err := exec.Command("vtysh", args...).CombinedOutput(); err != nil {
+		l.t.Fatalf("vtysh: %v: %s", err, out)
+	}
+}
+
+// HasRoute reports whether the router's kernel has a BGP route to prefix.
+func (l *Lab) HasRoute(prefix string) bool {
+	l.t.Helper()
+	family := "-4"
+	if strings.Contains(prefix, ":") {
+		family = "-6"
+	}
+	return strings.Contains(Run(l.t, "ip -n "+routerNS+" "+family+" route show "+prefix+" proto bgp"), "via")
+}
+
+// Eventually waits until done says so and returns how long it took.
+func (l *Lab) Eventually(what string, limit time.Duration, done func() bool) time.Duration {
+	l.t.Helper()
+	start := time.Now()
+	for !done() {
+		if time.Since(start) > limit {
+			l.t.Fatalf("%s: not within %s", what, limit)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return time.Since(start).Round(time.Millisecond)
+}
