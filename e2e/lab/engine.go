@@ -43,8 +43,11 @@ func (l *Lab) application(name string) *App {
 	}
 }
 
-// StartEngine starts the Docker engine and waits until it answers.
+// StartEngine starts the Docker engine, unless it runs, and waits until it answers.
 func (a *App) StartEngine(ctx context.Context) error {
+	if a.engine != nil && !a.engine.hasEnded() {
+		return nil
+	}
 	socket := filepath.Join(a.dir, "docker.sock")
 	pki := a.lab.pkiDir()
 	engine, err := a.daemon(
@@ -215,4 +218,11 @@ func build(ctx context.Context, pkg, to string) error {
 		return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 	}
 	return nil
+}
+
+// StartEcho runs a TCP server outside Docker, as on a virtual machine, that
+// answers what it is sent.
+func (a *App) StartEcho(port uint16) error {
+	_, err := a.daemon([]string{fmt.Sprintf("TCP_PORT=%d", port), "PORT=9199"}, a.lab.app)
+	return err
 }

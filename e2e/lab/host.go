@@ -262,6 +262,15 @@ func (d *Daemon) PID() int { return d.cmd.Process.Pid }
 // Done is closed when the process has ended.
 func (d *Daemon) Done() <-chan struct{} { return d.done }
 
+func (d *Daemon) hasEnded() bool {
+	select {
+	case <-d.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Code is the exit code after Done, -1 for an end by a signal.
 func (d *Daemon) Code() int { return d.cmd.ProcessState.ExitCode() }
 

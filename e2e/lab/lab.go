@@ -162,6 +162,30 @@ func (l *Lab) PowerOn(ctx context.Context, n *Node) error {
 	return l.network.plug(ctx, n.Host)
 }
 
+// Reset brings the lab back to its beginning: nodes booted anew with empty
+// disks, cables in, engines up and without containers.
+func (l *Lab) Reset(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, n := range l.Nodes() {
+		n.powerOff() // with its cable in: the router sees its sessions end
+		if err := errors.Join(n.Forget(), l.PowerOn(ctx, n)); err != nil {
+			return err
+		}
+	}
+	for _, app := range l.Apps() {
+		if err := l.Join(ctx, app.Host); err != nil {
+			return err
+		}
+		group.Go(func() error {
+			if err := app.StartEngine(ctx); err != nil {
+				return err
+			}
+			return app.Clear(ctx)
+		})
+	}
+	return group.Wait()
+}
+
 // Close ends every process of the lab and removes all it made. It may be
 // called again.
 func (l *Lab) Close() error {

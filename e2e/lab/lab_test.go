@@ -69,7 +69,7 @@ func TestLab(t *testing.T) {
 
 // reach says what a host gets from a closed port: "refused" where packets pass.
 func reach(ctx context.Context, h *Host, address string) string {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
 	defer cancel()
 	conn, err := h.Dial(ctx, "tcp", net.JoinHostPort(address, "9"))
 	if err != nil {

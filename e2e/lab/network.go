@@ -65,7 +65,9 @@ func (n *network) plug(ctx context.Context, h *Host) error {
 		return err
 	}
 	lines := []string{
-		"link set lo up", "link set eth0 up",
+		"link set lo up",
+		fmt.Sprintf("link set eth0 address 02:00:0a:4d:00:%02x", number), // the same after every boot
+		"link set eth0 up",
 		fmt.Sprintf("addr add 10.77.0.%d/24 dev eth0", number),
 		fmt.Sprintf("addr add 2001:db8:77::%d/64 dev eth0 nodad", number),
 	}

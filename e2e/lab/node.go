@@ -43,10 +43,8 @@ func (n *Node) StartVipilot(ctx context.Context, flags ...string) error {
 	}
 	n.controller = d
 	err = Poll(ctx, 10*time.Second, func(ctx context.Context) error {
-		select {
-		case <-d.Done():
+		if d.hasEnded() {
 			return fmt.Errorf("it ended with exit code %d", d.Code())
-		default:
 		}
 		_, err := n.Status(ctx)
 		return err

@@ -1,0 +1,48 @@
+# vipilot. `make demo` shows it, `make test` proves it; both want root and Debian.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 20s
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+
+.PHONY: help setup build test unit e2e demo demo-down bench fuzz lint golden clean
+help: ## show this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+setup: ## install what tests and demo need and the machine lacks (apt)
+	@e2e/setup.sh
+
+build: ## build the static binary bin/vipilot
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/vipilot .
+
+test: setup lint ## everything; fails, and never skips, where something cannot run
+	go test -race -timeout 5m ./...
+	@$(MAKE) --no-print-directory e2e
+
+unit: ## tests that need neither root nor daemons
+	go test ./...
+
+e2e: ## tests on real daemons; RUN=TestScale for one
+	VIPILOT_E2E=1 go test -count=1 -p 1 -timeout 20m $(if $(RUN),-v -run '$(RUN)' ./e2e,./...)
+
+demo: setup ## a fleet on this machine, until Ctrl-C (DEMO_ONCE=1: until the story is told)
+	@exec go run ./e2e/demo
+
+demo-down: ## end a demo and remove what it left
+	@go run ./e2e/demo -down
+
+bench: setup ## print the figures
+	@go run ./e2e/bench
+
+fuzz: ## every fuzz target for FUZZTIME
+	@grep -rno --include='*_test.go' 'func Fuzz[A-Za-z0-9]*' . | sed 's/:[0-9]*:func / /' | while read -r file name; do \
+		go test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) "$$(dirname "$$file")" || exit 1; done
+
+lint: ## gofmt and go vet
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted" >&2; exit 1; }
+	go vet ./...
+
+golden: ## write the golden files anew
+	go test $$(grep -rl --include='*_test.go' internal/golden . | xargs -n1 dirname | sort -u) -update
+
+clean: ## remove what was built
+	rm -rf bin

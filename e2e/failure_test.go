@@ -1,0 +1,203 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/vipilot/vipilot/e2e/lab"
+	"github.com/vipilot/vipilot/status"
+)
+
+func newRequest(ctx context.Context, url string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err == nil {
+		req.Host = "todo.example.net"
+	}
+	return req, err
+}
+
+// pair is the usual start: a container on each host, lb1 the master.
+func pair(t *testing.T) *fleet {
+	t.Helper()
+	f := start(t, todoService)
+	f.todo(f.App1, "web-1")
+	f.todo(f.App2, "web-2")
+	f.boot()
+	f.awaitMaster(f.LB1)
+	f.awaitContainers(2)
+	return f
+}
+
+// hostState checks what a node says about a host.
+func hostState(host, state string) func(status.Report) error {
+	return func(r status.Report) error {
+		h := r.Hosts[host]
+		if h.State != state || (state == "unreachable") != (h.StaleSince != nil) {
+			return fmt.Errorf("host %s: %+v (error %s), want %s", host, h, text(h.Error), state)
+		}
+		return nil
+	}
+}
+
+// A host that vanishes keeps its endpoints, stale; HAProxy's checks take them out.
+func TestHostUnreachable(t *testing.T) {
+	f := pair(t)
+	f.must(f.Cut(f.ctx, f.App2.Host))
+	f.awaitStatus(f.LB1, "endpoint down by its check", 15*time.Second, inState("app2/web-2", "down"))
+	f.awaitStatus(f.LB1, "host stale", 20*time.Second, hostState("app2", "unreachable"))
+	load := f.load(200, false)
+	f.steady(time.Second)
+	f.lossless("one host left", load)
+	f.must(f.Join(f.ctx, f.App2.Host))
+	f.awaitContainers(2)
+	f.awaitStatus(f.LB1, "host back", 30*time.Second, hostState("app2", "connected"))
+}
+
+// An engine that dies takes no container with it: all go on serving.
+func TestEngineKilled(t *testing.T) {
+	f := pair(t)
+	load := f.load(200, true)
+	f.App2.KillEngine()
+	f.awaitStatus(f.LB1, "host stale", 20*time.Second, hostState("app2", "unreachable"))
+	f.awaitStatus(f.LB1, "endpoint kept", time.Second, inState("app2/web-2", "ready"))
+	f.awaitContainers(2)
+	f.lossless("engine dead, containers alive", load)
+	f.must(f.App2.StartEngine(f.ctx)) // which ends the containers it finds
+	f.awaitStatus(f.LB1, "host back", 30*time.Second, hostState("app2", "connected"))
+	f.todo(f.App2, "web-3")
+	f.awaitContainers(2)
+}
+
+// The master vanishes; the other node takes over, and gives back when it returns.
+func TestNodeDeath(t *testing.T) {
+	f := pair(t)
+	load := f.load(100, false)
+	f.must(f.PowerOff(f.ctx, f.LB1))
+	f.awaitMaster(f.LB2)
+	f.awaitAnswer()
+	f.steady(500 * time.Millisecond)
+	seen := load.Stop()
+	t.Logf("master powered off: %v", seen)
+	if seen.LongestGap > 5*time.Second {
+		t.Errorf("nobody was served for %v", seen.LongestGap)
+	}
+	f.must(f.PowerOn(f.ctx, f.LB1))
+	load = f.load(100, false)
+	f.must(f.LB1.StartVipilot(f.ctx))
+	f.awaitMaster(f.LB1)
+	f.steady(500 * time.Millisecond)
+	seen = load.Stop()
+	t.Logf("it comes back: %v", seen)
+	if seen.LongestGap > 3*time.Second {
+		t.Errorf("nobody was served for %v when the node came back", seen.LongestGap)
+	}
+}
+
+// HAProxy dies and nobody is there to start it: the node gives up VIP and route by itself.
+func TestHAProxyDeathWithoutController(t *testing.T) {
+	f := pair(t)
+	proxy := f.ready(f.LB1).Components.HAProxy.PID
+	f.LB1.KillController()
+	load := f.load(100, false)
+	f.must(f.LB1.Signal(f.ctx, "KILL", proxy))
+	moved := f.awaitMaster(f.LB2)
+	f.awaitAnswer()
+	seen := load.Stop()
+	t.Logf("route moved after %v; %v", moved.Round(time.Millisecond), seen)
+	if seen.LongestGap > 5*time.Second {
+		t.Errorf("nobody was served for %v", seen.LongestGap)
+	}
+	f.must(f.LB1.StartVipilot(f.ctx))
+	f.awaitMaster(f.LB1)
+	f.awaitContainers(2)
+}
+
+// HAProxy dies under a living controller, which starts it again.
+func TestHAProxyDeath(t *testing.T) {
+	f := pair(t)
+	proxy := f.ready(f.LB1).Components.HAProxy.PID
+	load := f.load(100, false)
+	f.must(f.LB1.Signal(f.ctx, "KILL", proxy))
+	f.awaitStatus(f.LB1, "another HAProxy", 20*time.Second, func(r status.Report) error {
+		if p := r.Components.HAProxy; p.State != "running" || p.PID == proxy {
+			return fmt.Errorf("haproxy %+v (%s)", p, text(p.Error))
+		}
+		return nil
+	})
+	f.awaitMaster(f.LB1)
+	f.awaitContainers(2)
+	seen := load.Stop()
+	t.Logf("HAProxy killed: %v", seen)
+	if seen.LongestGap > 5*time.Second {
+		t.Errorf("nobody was served for %v", seen.LongestGap)
+	}
+}
+
+// keepalived dies: the controller starts it again and one node holds the VIP.
+func TestKeepalivedDeath(t *testing.T) {
+	f := pair(t)
+	daemon := f.ready(f.LB1).Components.Keepalived.PID
+	f.must(f.LB1.Signal(f.ctx, "KILL", daemon))
+	f.awaitStatus(f.LB1, "another keepalived", 20*time.Second, func(r status.Report) error {
+		if k := r.Components.Keepalived; k.State != "running" || k.PID == daemon {
+			return fmt.Errorf("keepalived %+v (%s)", k, text(k.Error))
+		}
+		return nil
+	})
+	f.awaitMaster(f.LB1)
+	f.awaitContainers(2)
+}
+
+// A node that is told to leave hands over in order.
+func TestLeave(t *testing.T) {
+	f := pair(t)
+	load := f.load(100, false)
+	f.must(f.LB1.StopController())
+	if code := f.LB1.Controller().Code(); code != 0 {
+		t.Errorf("exit code %d after SIGTERM", code)
+	}
+	f.awaitMaster(f.LB2)
+	f.awaitAnswer()
+	seen := load.Stop()
+	t.Logf("SIGTERM to the master: %v", seen)
+	if seen.LongestGap > 3*time.Second {
+		t.Errorf("nobody was served for %v", seen.LongestGap)
+	}
+}
+
+// The controller dies under load; nothing else does, and the next one adopts what runs.
+func TestControllerKill(t *testing.T) {
+	f := pair(t)
+	before := f.ready(f.LB1)
+	session, err := f.Router.Session(f.ctx, f.LB1.Address)
+	f.must(err)
+	kept, closing := f.load(200, true), f.load(200, false)
+	f.LB1.KillController()
+	f.steady(time.Second)
+	f.todo(f.App1, "web-3") // nobody sees it yet
+	f.must(f.LB1.StartVipilot(f.ctx))
+	after := f.ready(f.LB1)
+	f.awaitContainers(3)
+	f.steady(500 * time.Millisecond)
+	f.lossless("keep-alive", kept)
+	f.lossless("a connection each", closing)
+
+	was, is := before.Components, after.Components
+	if is.HAProxy.PID != was.HAProxy.PID || is.Keepalived.PID != was.Keepalived.PID || is.Speaker.PID != was.Speaker.PID {
+		t.Errorf("daemons were replaced: %+v, then %+v", was, is)
+	}
+	if now := f.reloads(f.LB1); now != 0 && now != was.HAProxy.Reloads {
+		t.Errorf("HAProxy was reloaded: %d before, %d now", was.HAProxy.Reloads, now)
+	}
+	still, err := f.Router.Session(f.ctx, f.LB1.Address)
+	f.must(err)
+	if still.State != "Established" || still.Established != session.Established || still.Up < session.Up {
+		t.Errorf("the BGP session was %+v and is %+v", session, still)
+	}
+	if err := f.routed(lab.VIP+"/32", f.LB1.Address); err != nil {
+		t.Error(err)
+	}
+}

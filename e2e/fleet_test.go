@@ -1,0 +1,311 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vipilot/vipilot/e2e/lab"
+	"github.com/vipilot/vipilot/status"
+)
+
+// shared is the one lab of all scenarios; each begins with a Reset of it.
+var shared *lab.Lab
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) (code int) {
+	if os.Getenv("VIPILOT_E2E") != "1" {
+		return m.Run()
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	l, err := lab.New(ctx, lab.Options{BGPPassword: "lab-secret", TTLSecurity: true,
+		Binary: os.Getenv("VIPILOT_BINARY"), Log: slog.Default()})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	shared = l
+	go func() {
+		<-ctx.Done()
+		_ = l.Close()
+		os.Exit(130)
+	}()
+	code = m.Run()
+	if err := errors.Join(l.Close(), l.Leaks()); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	return code
+}
+
+// fleet is the lab during one scenario.
+type fleet struct {
+	*lab.Lab
+	t   *testing.T
+	ctx context.Context
+}
+
+// todoService is the usual service, served by containers labelled app=todo.
+const todoService = `services:
+  todo:
+    vip: public
+    http: {hosts: [todo.example.net], port: 80}
+    backend:
+      containers: {labels: {app: todo}}
+      port: 8080
+      check: {path: /healthz, interval: 500ms, rise: 1, fall: 2}
+      drain: 5s
+`
+
+// start resets the lab and writes its configuration with these services;
+// controllers are not started yet.
+func start(t *testing.T, services string) *fleet {
+	t.Helper()
+	if os.Getenv("VIPILOT_E2E") != "1" {
+		t.Skip("set VIPILOT_E2E=1 to run on real daemons (make test does)")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	f := &fleet{Lab: shared, t: t, ctx: ctx}
+	t.Cleanup(func() {
+		if t.Failed() {
+			f.explain()
+		}
+		cancel()
+	})
+	f.must(f.Reset(ctx))
+	files := f.FleetConfig()
+	files["services.yaml"] = services
+	f.must(f.WriteConfig(files))
+	return f
+}
+
+// boot starts the controller of both nodes and waits until all is applied.
+func (f *fleet) boot(flags ...string) {
+	f.t.Helper()
+	for _, n := range f.Nodes() {
+		f.must(n.StartVipilot(f.ctx, flags...))
+	}
+	for _, n := range f.Nodes() {
+		f.ready(n)
+	}
+}
+
+func (f *fleet) must(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// await polls check until it returns nil; past the limit the test ends.
+func (f *fleet) await(what string, limit time.Duration, check func() error) time.Duration {
+	f.t.Helper()
+	began := time.Now()
+	if err := lab.Poll(f.ctx, limit, func(context.Context) error { return check() }); err != nil {
+		f.t.Fatalf("%s: %v", what, err)
+	}
+	return time.Since(began)
+}
+
+// awaitStatus waits for a state of a node's report.
+func (f *fleet) awaitStatus(n *lab.Node, what string, limit time.Duration, check func(status.Report) error) status.Report {
+	f.t.Helper()
+	var seen status.Report
+	f.await(what+" on "+n.Name, limit, func() error {
+		report, err := n.Status(f.ctx)
+		if err != nil {
+			return err
+		}
+		seen = report
+		return check(report)
+	})
+	return seen
+}
+
+func (f *fleet) ready(n *lab.Node) status.Report {
+	f.t.Helper()
+	return f.awaitStatus(n, "everything applied", 20*time.Second, func(r status.Report) error {
+		if !r.Ready || r.Components.HAProxy.State != "running" {
+			return fmt.Errorf("not ready: haproxy %+v, keepalived %+v, speaker %+v, error %v", r.Components.HAProxy,
+				r.Components.Keepalived, r.Components.Speaker, text(r.Config.Error))
+		}
+		return nil
+	})
+}
+
+// awaitMaster waits until a node holds the public VIP and the router's only route leads to it.
+func (f *fleet) awaitMaster(n *lab.Node) time.Duration {
+	f.t.Helper()
+	return f.await("route to "+n.Name, 20*time.Second, func() error { return f.routed(lab.VIP+"/32", n.Address) })
+}
+
+// routed checks where the router sends a prefix; without next hops, nowhere.
+func (f *fleet) routed(prefix string, nextHops ...string) error {
+	got, err := f.Router.NextHops(f.ctx, prefix)
+	if err != nil {
+		return err
+	}
+	var want []netip.Addr
+	for _, hop := range nextHops {
+		want = append(want, netip.MustParseAddr(hop))
+	}
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("the router sends %s to %v, want %v", prefix, got, want)
+	}
+	return nil
+}
+
+// todo starts a container of the usual service.
+func (f *fleet) todo(app *lab.App, name string, env ...string) {
+	f.t.Helper()
+	f.launch(app, lab.Container{Name: name, Labels: map[string]string{"app": "todo"}, Publish: 8080, Env: env})
+}
+
+func (f *fleet) launch(app *lab.App, c lab.Container) (id string) {
+	f.t.Helper()
+	id, err := app.Launch(f.ctx, c)
+	f.must(err)
+	return id[:12]
+}
+
+// answer is what the application says about itself.
+type answer struct{ Container, Version, Host, Path string }
+
+// get asks for a page of a named site at an address, over a connection of its own.
+func (f *fleet) get(address, site, path string) (answer, error) {
+	var a answer
+	req, err := http.NewRequestWithContext(f.ctx, http.MethodGet, "http://"+address+path, nil)
+	if err != nil {
+		return a, err
+	}
+	req.Host = site
+	resp, err := f.Client.HTTPClient(2*time.Second, false).Do(req)
+	if err != nil {
+		return a, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return a, fmt.Errorf("%s%s: %s", site, path, resp.Status)
+	}
+	return a, json.NewDecoder(resp.Body).Decode(&a)
+}
+
+// awaitAnswer waits until the usual service answers a client.
+func (f *fleet) awaitAnswer() time.Duration {
+	f.t.Helper()
+	return f.await("first answer to the client", 20*time.Second, func() error {
+		_, err := f.get(lab.VIP, "todo.example.net", "/")
+		return err
+	})
+}
+
+// awaitContainers waits until exactly n containers answer the usual service.
+func (f *fleet) awaitContainers(n int) {
+	f.t.Helper()
+	f.await(fmt.Sprintf("answers from %d containers", n), 15*time.Second, func() error {
+		seen := make(map[string]bool)
+		for range 4 * n {
+			a, err := f.get(lab.VIP, "todo.example.net", "/")
+			if err != nil {
+				return err
+			}
+			seen[a.Container] = true
+		}
+		if len(seen) != n {
+			return fmt.Errorf("answers come from %v", slices.Sorted(maps.Keys(seen)))
+		}
+		return nil
+	})
+}
+
+// load is the public asking the usual service.
+func (f *fleet) load(rate int, keepAlive bool) *lab.Running {
+	return lab.Load{From: f.Client, URL: "http://" + lab.VIP + "/", Name: "todo.example.net", Method: http.MethodPost,
+		Rate: rate, KeepAlive: keepAlive, Timeout: 3 * time.Second}.Start(f.ctx)
+}
+
+// lossless ends a load and fails the test when a request failed.
+func (f *fleet) lossless(what string, r *lab.Running) {
+	f.t.Helper()
+	seen := r.Stop()
+	f.t.Logf("%s: %v", what, seen)
+	if seen.Failed > 0 {
+		f.t.Errorf("%s: %d of %d requests failed: %v", what, seen.Failed, seen.OK+seen.Failed, seen.Errors)
+	}
+	if seen.OK == 0 {
+		f.t.Errorf("%s: no request was answered", what)
+	}
+}
+
+// steady lets a load run for a while: long enough that a late fault shows.
+func (f *fleet) steady(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-f.ctx.Done():
+		f.t.Fatal(f.ctx.Err())
+	}
+}
+
+// reloads is how often a node's HAProxy was reloaded.
+func (f *fleet) reloads(n *lab.Node) int {
+	f.t.Helper()
+	r, err := n.Status(f.ctx)
+	f.must(err)
+	return r.Components.HAProxy.Reloads
+}
+
+// endpoint finds an endpoint of the usual service by name.
+func endpoint(r status.Report, name string) (status.Endpoint, error) {
+	for _, e := range r.Services["todo"].Endpoints {
+		if e.Name == name {
+			return e, nil
+		}
+	}
+	return status.Endpoint{}, fmt.Errorf("no endpoint %s in %+v", name, r.Services["todo"])
+}
+
+// inState checks an endpoint's state.
+func inState(name, state string) func(status.Report) error {
+	return func(r status.Report) error {
+		e, err := endpoint(r, name)
+		if err == nil && e.State != state {
+			return fmt.Errorf("endpoint %s is %s (%s), want %s", name, e.State, e.Reason, state)
+		}
+		return err
+	}
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// explain writes into the test's log what helps to find the fault.
+func (f *fleet) explain() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for _, n := range f.Nodes() {
+		if report, err := n.Status(ctx); err == nil {
+			data, _ := json.Marshal(report)
+			f.t.Logf("status of %s: %s", n.Name, data)
+		}
+		f.t.Logf("logs of %s:\n%s", n.Name, n.Logs(25))
+	}
+	routes, _ := f.Router.Routes(ctx)
+	f.t.Logf("routes: %v", routes)
+}
