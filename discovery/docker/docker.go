@@ -1,0 +1,150 @@
+// Package docker watches one Docker engine and sends what it runs as
+// [discovery.Snapshot] values. It only reads. Three parts share the work: a
+// [session] talks to the engine and tells facts, one goroutine (the keeper in
+// [Engine.Run]) folds them, and the view under it is the containers by id.
+//
+//	engine, err := docker.New(docker.Options{Host: "app1", URL: "unix:///run/docker.sock"})
+//	...
+//	err = engine.Run(ctx, snapshots)
+package docker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"github.com/vipilot/vipilot/discovery"
+)
+
+// Options say which engine to watch and how.
+type Options struct {
+	Host       string      // its name in the configuration
+	URL        string      // unix:///path or tcp://host:port
+	TLS        *tls.Config // nil: without TLS
+	Logger     *slog.Logger
+	Relist     time.Duration         // how often everything is compared; default 30s
+	Ping       time.Duration         // silence after which the engine is asked for life; default 3s
+	Timeout    time.Duration         // deadline of a ping and of a dial, five times this of any other call; default 3s
+	Remembered []discovery.Container // what the engine ran when it was last seen, sent as stale until it answers
+}
+
+// Engine watches one Docker engine. It is a [discovery.Source].
+type Engine struct {
+	opts Options
+	log  *slog.Logger
+}
+
+var _ discovery.Source = (*Engine)(nil)
+
+const (
+	backoffMin = 100 * time.Millisecond
+	backoffMax = 5 * time.Second
+	patience   = time.Second // after which what is remembered is sent, though the engine may still answer
+)
+
+// errNoAnswer stands in a snapshot until the first attempt has an outcome.
+var errNoAnswer = errors.New("the engine has not answered yet")
+
+// New checks opts; it does not connect.
+func New(opts Options) (*Engine, error) {
+	u, err := client.ParseHostURL(opts.URL)
+	if err != nil {
+		return nil, fmt.Errorf("watch docker engine of host %s: %w", opts.Host, err)
+	}
+	if err := checkURL(u); err != nil {
+		return nil, fmt.Errorf("watch docker engine of host %s: url %q %w", opts.Host, opts.URL, err)
+	}
+	if opts.Relist <= 0 {
+		opts.Relist = 30 * time.Second
+	}
+	if opts.Ping <= 0 {
+		opts.Ping = 3 * time.Second
+	}
+	if opts.Timeout <= 0 {
+		opts.Timeout = 3 * time.Second
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Engine{opts: opts, log: opts.Logger.With("component", "docker", "host", opts.Host)}, nil
+}
+
+func checkURL(u *url.URL) error {
+	switch {
+	case u.Scheme != "unix" && u.Scheme != "tcp":
+		return errors.New("has a scheme other than unix and tcp")
+	case u.Host == "":
+		return errors.New("names no engine; write unix:///path or tcp://host:port")
+	}
+	return nil
+}
+
+// Run watches the engine until ctx ends, then returns nil. A slow consumer
+// misses snapshots, never the newest one.
+func (e *Engine) Run(ctx context.Context, out chan<- discovery.Snapshot) error {
+	ctx, cancel := context.WithCancel(ctx)
+	k := newKeeper(e.opts.Host, e.log, e.opts.Remembered)
+	facts := make(chan fact)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.follow(ctx, facts)
+	}()
+	defer func() { cancel(); <-done }()
+
+	early := time.NewTimer(patience)
+	defer early.Stop()
+	for {
+		send, next := out, discovery.Snapshot{}
+		if k.next == nil {
+			send = nil
+		} else {
+			next = *k.next
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case f := <-facts:
+			f(k)
+		case send <- next:
+			k.next = nil
+		case <-early.C:
+			k.unanswered()
+		}
+	}
+}
+
+// follow keeps a session with the engine, for ever, and tells when it is lost.
+func (e *Engine) follow(ctx context.Context, facts chan<- fact) {
+	wait, since := backoffMin, ""
+	for ctx.Err() == nil {
+		began := time.Now()
+		listed, err := e.converse(ctx, facts, &since)
+		if ctx.Err() != nil {
+			return
+		}
+		err = explain(e.opts.URL, err)
+		tell(ctx, facts, func(k *keeper) { k.lost(err) })
+		if listed && time.Since(began) > wait {
+			wait = backoffMin // it was a success, not one of a row of short ones
+		}
+		pause(ctx, wait)
+		wait = min(2*wait, backoffMax)
+	}
+}
+
+// pause waits for d or the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

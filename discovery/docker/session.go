@@ -1,0 +1,297 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/versions"
+	"github.com/docker/docker/client"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	oldestAPI  = "1.24" // what the client library still speaks
+	parallel   = 8      // inspections at once
+	keepAlive  = 15 * time.Second
+	longFactor = 5 // a call that may wait for a container's lock, against a ping
+)
+
+// fact is something learned from the engine, told to the one goroutine that
+// owns the keeper.
+type fact func(*keeper)
+
+func tell(ctx context.Context, facts chan<- fact, f fact) {
+	select {
+	case facts <- f:
+	case <-ctx.Done():
+	}
+}
+
+// session is one conversation with an engine: from the first ping to the first
+// sign that the engine is gone. A new one negotiates the API anew, because the
+// engine may have been upgraded meanwhile.
+type session struct {
+	api     *client.Client
+	facts   chan<- fact
+	timeout time.Duration
+	slots   chan struct{}
+	heard   atomic.Int64 // unix nanoseconds of the last sign of life
+
+	mu      sync.Mutex
+	drivers map[string]string // by network id
+}
+
+// converse holds one session: subscribe first, then list, so that nothing falls
+// between the two. It returns why it ended, and whether it had come as far as a
+// list. since is where the next session's events begin.
+func (e *Engine) converse(ctx context.Context, facts chan<- fact, since *string) (listed bool, err error) {
+	api, err := e.dial()
+	if err != nil {
+		return false, err
+	}
+	defer api.Close()
+	s := &session{api: api, facts: facts, timeout: e.opts.Timeout, slots: make(chan struct{}, parallel)}
+	if err := s.greet(ctx); err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, ctx := errgroup.WithContext(ctx)
+	stream, failed, err := s.subscribe(ctx, *since)
+	if err != nil {
+		return false, err
+	}
+	tell(ctx, facts, func(k *keeper) { k.connected(s) })
+	if err := s.list(ctx, true); err != nil {
+		return false, err
+	}
+	g.Go(func() error { return s.forward(ctx, stream, failed, since) })
+	g.Go(func() error { return s.relist(ctx, e.opts.Relist) })
+	g.Go(func() error { return s.watch(ctx, e.opts.Ping) })
+	return true, g.Wait()
+}
+
+// dial makes a client; nothing is sent yet. The proxy of the environment is
+// meant for the way out, not for engines, and is not used.
+func (e *Engine) dial() (*client.Client, error) {
+	t := &http.Transport{
+		TLSHandshakeTimeout: e.opts.Timeout,
+		MaxIdleConnsPerHost: parallel,
+		IdleConnTimeout:     time.Minute,
+	}
+	if e.opts.TLS != nil {
+		t.TLSClientConfig = e.opts.TLS.Clone()
+	}
+	api, err := client.NewClientWithOpts(
+		client.WithHTTPClient(&http.Client{Transport: t, CheckRedirect: client.CheckRedirect}),
+		client.WithHost(e.opts.URL),
+		client.WithAPIVersionNegotiation(),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("make docker client: %w", err)
+	}
+	u, err := client.ParseHostURL(e.opts.URL)
+	if err != nil {
+		return nil, fmt.Errorf("make docker client: %w", err)
+	}
+	d := net.Dialer{Timeout: e.opts.Timeout, KeepAlive: keepAlive}
+	t.Proxy = nil
+	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		conn, err := d.DialContext(ctx, u.Scheme, u.Host)
+		if err != nil {
+			return nil, &dialError{cause: err}
+		}
+		return conn, nil
+	}
+	return api, nil
+}
+
+// greet pings the engine, agrees on an API version and learns the networks.
+func (s *session) greet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	ping, err := s.api.Ping(ctx)
+	switch {
+	case err != nil:
+		return err
+	case ping.APIVersion == "":
+		return errors.New("what answers there is not a docker engine: its ping names no API version")
+	case versions.LessThan(ping.APIVersion, oldestAPI):
+		return fmt.Errorf("the engine's API version %.20q is older than %s; upgrade the engine", ping.APIVersion, oldestAPI)
+	}
+	s.api.NegotiateAPIVersionPing(ping)
+	s.sign()
+	return s.learnDrivers(ctx)
+}
+
+// sign notes a sign of life.
+func (s *session) sign() { s.heard.Store(time.Now().UnixNano()) }
+
+// subscribe opens the event stream. What matters is filtered by the engine:
+// health checks alone would flood it with exec events. `update` is left out, it
+// changes only limits and the restart policy.
+func (s *session) subscribe(ctx context.Context, since string) (<-chan events.Message, <-chan error, error) {
+	f := filters.NewArgs(filters.Arg("type", "container"), filters.Arg("type", "network"))
+	for _, name := range []events.Action{
+		events.ActionStart, events.ActionKill, events.ActionDie, events.ActionStop, events.ActionDestroy,
+		events.ActionPause, events.ActionUnPause, events.ActionRename, events.ActionHealthStatus,
+		events.ActionConnect, events.ActionDisconnect,
+	} {
+		f.Add("event", string(name))
+	}
+	// The stream has no deadline, but its beginning has.
+	ctx, cancel := context.WithCancelCause(ctx)
+	late := time.AfterFunc(s.timeout, func() { cancel(fmt.Errorf("open event stream: no answer within %v", s.timeout)) })
+	stream, failed := s.api.Events(ctx, events.ListOptions{Since: since, Filters: f})
+	if !late.Stop() {
+		return nil, nil, context.Cause(ctx)
+	}
+	return stream, failed, nil
+}
+
+// forward tells every event and notes where to resume.
+func (s *session) forward(ctx context.Context, stream <-chan events.Message, failed <-chan error, since *string) error {
+	for {
+		select {
+		case m := <-stream:
+			at := time.Now()
+			s.heard.Store(at.UnixNano())
+			if m.TimeNano > 0 {
+				*since = fmt.Sprintf("%d.%09d", m.TimeNano/1e9, m.TimeNano%1e9)
+			}
+			tell(ctx, s.facts, func(k *keeper) { k.event(ctx, m, at) })
+		case err := <-failed:
+			return fmt.Errorf("event stream ended: %w", err)
+		}
+	}
+}
+
+// list tells everything the engine has. Only the first list of a session is
+// full, i.e. makes the keeper inspect what it believes to know.
+func (s *session) list(ctx context.Context, full bool) error {
+	tell(ctx, s.facts, func(k *keeper) { k.listing() })
+	call, cancel := context.WithTimeout(ctx, longFactor*s.timeout)
+	defer cancel()
+	all, err := s.api.ContainerList(call, container.ListOptions{All: true})
+	if err != nil {
+		return fmt.Errorf("list containers: %w", err)
+	}
+	s.sign()
+	tell(ctx, s.facts, func(k *keeper) { k.listed(ctx, all, full) })
+	return nil
+}
+
+func (s *session) relist(ctx context.Context, every time.Duration) error {
+	for {
+		if pause(ctx, every); ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := s.list(ctx, false); err != nil {
+			return err
+		}
+	}
+}
+
+// watch asks a silent engine for a sign of life: an event stream has no
+// heartbeat, and a stopped daemon or a lost machine would look like peace.
+func (s *session) watch(ctx context.Context, every time.Duration) error {
+	for {
+		silence := time.Since(time.Unix(0, s.heard.Load()))
+		if pause(ctx, max(every-silence, every/4)); ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Since(time.Unix(0, s.heard.Load())) < every {
+			continue
+		}
+		call, cancel := context.WithTimeout(ctx, s.timeout)
+		_, err := s.api.Ping(call)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("the engine hangs: no answer to a ping within %v", s.timeout)
+		}
+		if err != nil {
+			return fmt.Errorf("ping: %w", err)
+		}
+		s.sign()
+	}
+}
+
+// inspect asks for one container and tells the answer under the number n.
+func (s *session) inspect(ctx context.Context, id string, n uint64, cause string) {
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	r, err := s.ask(ctx, id)
+	<-s.slots
+	tell(ctx, s.facts, func(k *keeper) { k.inspected(id, n, r, err, cause) })
+}
+
+func (s *session) ask(ctx context.Context, id string) (record, error) {
+	ctx, cancel := context.WithTimeout(ctx, longFactor*s.timeout)
+	defer cancel()
+	in, err := s.api.ContainerInspect(ctx, id)
+	if err != nil {
+		return record{}, fmt.Errorf("inspect container %.12s: %w", id, err)
+	}
+	s.sign()
+	drivers, complete := s.driversOf(in)
+	if !complete {
+		if err := s.learnDrivers(ctx); err != nil {
+			return record{}, err
+		}
+		drivers, _ = s.driversOf(in)
+	}
+	c, err := fromInspect(in, drivers)
+	if err != nil {
+		return record{}, err
+	}
+	return newRecord(c, in.Config), nil
+}
+
+// driversOf gives the drivers of a container's networks, by network id, and
+// whether all are known.
+func (s *session) driversOf(in container.InspectResponse) (map[string]string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	drivers, complete := map[string]string{}, true
+	if in.NetworkSettings == nil {
+		return drivers, true
+	}
+	for _, n := range in.NetworkSettings.Networks {
+		if n == nil || n.NetworkID == "" {
+			continue
+		}
+		driver, ok := s.drivers[n.NetworkID]
+		complete = complete && ok
+		drivers[n.NetworkID] = driver
+	}
+	return drivers, complete
+}
+
+// learnDrivers asks which driver each network has: a container does not say.
+func (s *session) learnDrivers(ctx context.Context) error {
+	all, err := s.api.NetworkList(ctx, network.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("list networks: %w", err)
+	}
+	drivers := make(map[string]string, len(all))
+	for _, n := range all {
+		drivers[n.ID] = n.Driver
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drivers = drivers
+	return nil
+}
