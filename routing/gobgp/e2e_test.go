@@ -51,7 +51,9 @@ func wanted(prefixes ...routing.Prefix) routing.Config {
 	}
 }
 
-func prefix(s string) routing.Prefix { return routing.Prefix{Prefix: netip.MustParsePrefix(s), VIP: "v"} }
+func prefix(s string) routing.Prefix {
+	return routing.Prefix{Prefix: netip.MustParsePrefix(s), VIP: "v"}
+}
 
 func set(t *testing.T, s *Speaker, c routing.Config) {
 	t.Helper()
@@ -202,7 +204,7 @@ func TestE2ESecurity(t *testing.T) {
 	change(func(p *routing.Peer) { p.ASN, p.LocalAddress = routingtest.Peer, netip.MustParseAddr("10.77.30.99") })
 	fault("local address")
 	change(func(p *routing.Peer) {
-		p.Address, p.LocalAddress = netip.MustParseAddr("10.77.30.1"), netip.Addr{}
+		p.Address, p.LocalAddress, p.Password = netip.MustParseAddr("10.77.30.1"), netip.Addr{}, ""
 	})
 	fault("connection refused")
 	change(func(p *routing.Peer) { p.Address = netip.MustParseAddr("10.77.30.77") })

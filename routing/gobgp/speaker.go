@@ -43,7 +43,7 @@ type Speaker struct {
 	closed    bool
 	have      state
 	stopWatch context.CancelFunc
-	reached   map[netip.Addr]bool // peers that got past connecting since they were last idle
+	reached   map[netip.Addr]bool // peers that got past connecting since they were last idle; true = established
 	started   bool                // a first round has run: later peers do not claim to restart
 }
 

@@ -2,7 +2,9 @@ package gobgp
 
 import (
 	"context"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 
 	api "github.com/osrg/gobgp/v3/api"
@@ -31,16 +33,21 @@ func (s *Speaker) peerEvent(ctx context.Context, p *api.Peer) {
 		s.reached[address] = true
 		s.log.Info("peer established", "peer", s.have.names[address], "address", address)
 	case api.PeerState_OPENSENT, api.PeerState_OPENCONFIRM:
-		s.reached[address] = true
+		if _, ok := s.reached[address]; !ok {
+			s.reached[address] = false
+		}
 	case api.PeerState_IDLE:
-		if !s.reached[address] {
+		was, reached := s.reached[address]
+		if !reached {
 			return
 		}
 		if s.faults.of(address) == "" {
 			s.faults.set(address, "the router closed the connection: check that it knows this node's address and ASN")
 		}
-		s.log.Warn("peer lost", "peer", s.have.names[address], "address", address, "err", s.faults.of(address))
 		why := s.faults.of(address)
+		if was {
+			s.log.Warn("peer lost", "peer", s.have.names[address], "address", address, "err", why)
+		}
 		if err := s.drop(ctx, address); err != nil {
 			s.log.Error("peer not restarted", "peer", address, "err", err)
 			return
@@ -50,6 +57,13 @@ func (s *Speaker) peerEvent(ctx context.Context, p *api.Peer) {
 			s.log.Error("peer not restarted", "peer", address, "err", err)
 		}
 	}
+}
+
+// Announced is what the speaker was given and has not withdrawn, sorted.
+func (s *Speaker) Announced() []netip.Prefix {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(s.have.prefixes), netip.Prefix.Compare)
 }
 
 // Peers tells how each session is, by the peer's name.

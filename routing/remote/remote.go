@@ -4,6 +4,7 @@ package remote
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/vipilot/vipilot/routing"
 )
@@ -30,4 +31,27 @@ type State struct {
 	Held      []netip.Addr                 `json:"held"`      // wanted addresses the kernel holds, sorted
 	Peers     map[string]routing.PeerState `json:"peers"`
 	Error     string                       `json:"error,omitempty"`
+	Build     string                       `json:"build,omitempty"` // version of the sentinel's program
 }
+
+// Answer is what a PUT of a Want brings back: the state it led to.
+type Answer struct {
+	Changed bool  `json:"changed"`
+	State   State `json:"state"`
+}
+
+// Names in the run directory, and the paths of the HTTP API on the socket.
+const (
+	Socket     = "sentinel.sock"      // 0600
+	Record     = "sentinel.json"      // internal/supervise's
+	WantFile   = "sentinel.want.json" // 0600, holds passwords
+	LockFile   = "sentinel.lock"
+	SpeakerAPI = "speaker.sock" // GoBGP's own gRPC API, for reading
+
+	PathWant  = "/v1/want"  // PUT a Want, get an Answer
+	PathState = "/v1/state" // GET a State
+	PathWatch = "/v1/watch" // GET a State now and on every change, one JSON a line
+
+	// Heartbeat is the longest silence of a watch.
+	Heartbeat = 10 * time.Second
+)

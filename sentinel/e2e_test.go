@@ -1,0 +1,241 @@
+package sentinel
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vipilot/vipilot/internal/supervise"
+	"github.com/vipilot/vipilot/routing"
+	"github.com/vipilot/vipilot/routing/remote"
+	"github.com/vipilot/vipilot/routing/routingtest"
+)
+
+const (
+	fixed = "198.18.7.0/24"  // announced while HAProxy lives
+	vip   = "203.0.113.10"   // announced while held
+	vip6  = "2001:db8::10"   // the same
+	quick = 2 * time.Second  // far above what is measured
+	slow  = 20 * time.Second // sessions
+)
+
+// bench is a node with a real HAProxy, a sentinel process and a router.
+type bench struct {
+	*routingtest.Lab
+	t      *testing.T
+	dir    string
+	client *remote.Client
+	cancel context.CancelFunc
+	gate   remote.Gate
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	l := routingtest.Enter(t)
+	if l == nil {
+		return nil
+	}
+	l.Start(` neighbor 10.77.30.1 remote-as 65010
+ address-family ipv6 unicast
+  neighbor 10.77.30.1 activate
+ exit-address-family
+`)
+	b := &bench{Lab: l, t: t, dir: t.TempDir()}
+	b.startHAProxy()
+	t.Cleanup(func() {
+		if p, err := supervise.Adopt(filepath.Join(b.dir, remote.Record)); err == nil {
+			_ = p.Stop(syscall.SIGTERM, 5*time.Second)
+		}
+		log, _ := os.ReadFile(filepath.Join(b.dir, "log"))
+		t.Logf("sentinel's log:\n%s", log)
+	})
+	b.connect()
+	return b
+}
+
+// connect is the start of a controller; disconnect its death.
+func (b *bench) connect() {
+	ctx, cancel := context.WithCancel(context.Background())
+	b.cancel = cancel
+	b.client = remote.NewClient(remote.ClientOptions{RunDir: b.dir, Spec: supervise.Spec{
+		Path: os.Args[0], Args: []string{"--as-sentinel", b.dir}, Log: filepath.Join(b.dir, "log"),
+	}})
+	go func() { _ = b.client.Run(ctx) }()
+	b.t.Cleanup(cancel)
+}
+
+func (b *bench) startHAProxy() {
+	b.t.Helper()
+	socket := filepath.Join(b.dir, "h.sock")
+	config := filepath.Join(b.dir, "haproxy.cfg")
+	text := "global\n stats socket " + socket + " mode 600 level admin\ndefaults\n timeout client 5s\n timeout connect 5s\n timeout server 5s\n mode http\nfrontend f\n bind 127.0.0.1:8099\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	cmd := exec.Command("haproxy", "-W", "-db", "-f", config)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	b.t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); <-ended })
+	b.Eventually("HAProxy answers", slow, func() bool { return ping(socket) == nil })
+	started, err := supervise.StartTime(cmd.Process.Pid)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.gate = remote.Gate{PID: cmd.Process.Pid, StartTime: started, Socket: socket}
+}
+
+func (b *bench) want() remote.Want {
+	return remote.Want{
+		Gate: b.gate, TrackFile: filepath.Join(b.dir, "track"),
+		Routing: routing.Config{
+			ASN: routingtest.ASN, RouterID: netip.MustParseAddr(routingtest.Node),
+			Peers: []routing.Peer{{
+				Name: "edge", Address: netip.MustParseAddr(routingtest.Router), ASN: routingtest.Peer,
+				LocalAddress: netip.MustParseAddr(routingtest.Node), Password: "",
+			}},
+			Prefixes: []routing.Prefix{
+				{Prefix: netip.MustParsePrefix(fixed), VIP: "fixed"},
+				{Prefix: netip.MustParsePrefix(vip + "/32"), VIP: "v", WhileHeld: true},
+				{Prefix: netip.MustParsePrefix(vip6 + "/128"), VIP: "v", WhileHeld: true},
+			},
+		},
+	}
+}
+
+func (b *bench) set() bool {
+	b.t.Helper()
+	changed, err := b.client.Set(b.t.Context(), b.want())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return changed
+}
+
+func (b *bench) track() string {
+	data, _ := os.ReadFile(filepath.Join(b.dir, "track"))
+	return strings.TrimSpace(string(data))
+}
+
+// route waits until the router has (or lacks) the route; "" checks it all the while.
+func (b *bench) route(what, prefix string, has bool, limit time.Duration) {
+	b.t.Helper()
+	took := b.Eventually(fmt.Sprintf("%s: route to %s = %t", what, prefix, has), limit, func() bool { return b.HasRoute(prefix) == has })
+	b.t.Logf("%s: route to %s = %t after %s", what, prefix, has, took)
+}
+
+func TestE2EGate(t *testing.T) {
+	b := newBench(t)
+	if b == nil {
+		return
+	}
+	if !b.set() || b.set() {
+		t.Error("Set should change something once")
+	}
+	b.route("start", fixed, true, slow)
+	if b.HasRoute(vip) || b.HasRoute(vip6) || b.track() != "0" {
+		t.Errorf("announced without the address, or track file %q", b.track())
+	}
+	for range 3 {
+		routingtest.Run(t, "ip addr add "+vip+"/32 dev eth0")
+		routingtest.Run(t, "ip addr add "+vip6+"/128 dev eth0 nodad")
+		b.route("address add", vip, true, quick)
+		b.route("address add", vip6, true, quick)
+		routingtest.Run(t, "ip addr del "+vip+"/32 dev eth0")
+		routingtest.Run(t, "ip addr del "+vip6+"/128 dev eth0")
+		b.route("address del", vip, false, quick)
+		b.route("address del", vip6, false, quick)
+	}
+	routingtest.Run(t, "ip addr add "+vip+"/32 dev lo")
+	b.route("address add on lo", vip, true, quick)
+
+	b.cancel() // the controller dies; all below works without it
+	if err := syscall.Kill(b.gate.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	took := b.Eventually("track file", quick, func() bool { return b.track() == "1" })
+	t.Logf("HAProxy kill -9: track file after %s", took)
+	b.route("HAProxy kill -9", vip, false, quick)
+	b.route("HAProxy kill -9", fixed, false, quick)
+
+	b.startHAProxy()
+	b.connect()
+	b.set()
+	b.Eventually("track file", quick, func() bool { return b.track() == "0" })
+	b.route("new HAProxy", vip, true, quick)
+
+	stop := syscall.Kill(-b.gate.PID, syscall.SIGSTOP)
+	b.route("HAProxy hangs", vip, false, 5*time.Second)
+	if stop != nil || b.track() != "1" {
+		t.Errorf("track file %q, %v", b.track(), stop)
+	}
+	if s, ok := b.client.State(); !ok || s.HAProxyUp || !strings.Contains(s.Error, "does not answer") {
+		t.Errorf("state = %+v, %t", s, ok)
+	}
+	_ = syscall.Kill(-b.gate.PID, syscall.SIGCONT)
+	b.route("HAProxy goes on", vip, true, 5*time.Second)
+
+	if err := b.client.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	b.route("ordered end", vip, false, quick)
+	if b.track() != "1" {
+		t.Errorf("track file after an ordered end: %q", b.track())
+	}
+}
+
+func TestE2ESentinelKilled(t *testing.T) {
+	b := newBench(t)
+	if b == nil {
+		return
+	}
+	routingtest.Run(t, "ip addr add "+vip+"/32 dev lo")
+	b.set()
+	b.route("start", vip, true, slow)
+	if out, err := exec.Command(os.Args[0], "--as-sentinel", b.dir).CombinedOutput(); err == nil || !strings.Contains(string(out), "another one already runs") {
+		t.Errorf("second sentinel: %v: %s", err, out)
+	}
+	for _, secret := range []string{remote.WantFile, remote.Socket} {
+		if st, err := os.Stat(filepath.Join(b.dir, secret)); err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", secret, st.Mode(), err)
+		}
+	}
+	// With a controller the sentinel comes back by itself.
+	first := b.client.Status().PID
+	_ = syscall.Kill(first, syscall.SIGKILL)
+	took := b.Eventually("track file 1", quick, func() bool { return b.track() == "1" })
+	t.Logf("sentinel kill -9: track file 1 after %s", took)
+	took = b.Eventually("track file 0", slow, func() bool { return b.track() == "0" })
+	t.Logf("new sentinel: track file 0 after another %s", took)
+	b.Eventually("new process", quick, func() bool { p := b.client.Status().PID; return p != first && p != 0 })
+	b.Eventually("announced again", slow, func() bool {
+		s, ok := b.client.State()
+		return ok && s.Peers["edge"].State == "established" && len(s.Announced) == 2
+	})
+	b.route("new sentinel", vip, true, slow)
+
+	// Without one it stays dead: routes gone, node in fault.
+	pid := b.client.Status().PID
+	b.cancel()
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	b.route("sentinel kill -9, no controller", vip, false, quick)
+	b.Eventually("track file 1", quick, func() bool { return b.track() == "1" })
+	// Started by hand, it takes up its last orders.
+	cmd := exec.Command(os.Args[0], "--as-sentinel", b.dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Signal(syscall.SIGTERM); _ = cmd.Wait() })
+	b.route("sentinel without a controller", vip, true, slow)
+	b.Eventually("track file 0", quick, func() bool { return b.track() == "0" })
+}

@@ -1,0 +1,259 @@
+package sentinel
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/vipilot/vipilot/routing"
+	"github.com/vipilot/vipilot/routing/gobgp"
+	"github.com/vipilot/vipilot/routing/remote"
+)
+
+// retryAfter is the pause before a step that failed is tried again.
+const retryAfter = time.Second
+
+// watchdog is the state of the sentinel. Its loop's goroutine owns all of it
+// but the board; others send it functions.
+type watchdog struct {
+	log      *slog.Logger
+	build    string
+	deadMan  []string
+	wantFile string
+	speaker  *gobgp.Speaker
+	events   chan func()
+	board    *board
+
+	want    remote.Want
+	held    map[netip.Addr]bool // every address of the kernel
+	down    error               // why HAProxy is not up; nil = it is
+	unwatch context.CancelFunc  // ends the watch on the present gate
+	guard   *guard
+	track   string // last value written
+
+	faults struct{ addresses, guard, track, save, speaker error }
+}
+
+func newWatchdog(opts Options, speaker *gobgp.Speaker) *watchdog {
+	return &watchdog{
+		log: opts.Logger.With("component", "sentinel"), build: opts.Build, deadMan: opts.DeadMan,
+		wantFile: filepath.Join(opts.RunDir, remote.WantFile), speaker: speaker,
+		events: make(chan func()), board: newBoard(), down: errNoHAProxy, unwatch: func() {},
+	}
+}
+
+// loop settles after every event until ctx ends.
+func (w *watchdog) loop(ctx context.Context) error {
+	retry := time.NewTimer(0)
+	for {
+		if w.settle(ctx) {
+			retry.Stop()
+		} else {
+			retry.Reset(retryAfter)
+		}
+		w.board.post(w.state())
+		select {
+		case <-ctx.Done():
+			return w.stop()
+		case f := <-w.events:
+			f()
+		case <-w.speaker.Changes():
+		case <-retry.C:
+		}
+	}
+}
+
+// do runs f in the loop. It returns false when ctx ended before.
+func (w *watchdog) do(ctx context.Context, f func()) bool {
+	select {
+	case w.events <- f:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// set takes a checked Want and returns after it was acted on.
+func (w *watchdog) set(ctx context.Context, loop context.Context, want remote.Want) (answer remote.Answer, ok bool) {
+	done := make(chan struct{})
+	ok = w.do(ctx, func() {
+		defer close(done)
+		answer.Changed = !sameWant(want, w.want)
+		if answer.Changed {
+			w.obey(loop, want)
+			w.faults.save = saveWant(w.wantFile, want)
+		}
+		w.track = "" // a controller that repeats itself may have lost the file
+		w.settle(loop)
+		answer.State = w.state()
+	})
+	if ok {
+		<-done
+	}
+	return answer, ok
+}
+
+// obey takes up new orders. A new gate is looked at once before anything is
+// decided on it, so that a living HAProxy does not seem dead for a moment.
+func (w *watchdog) obey(ctx context.Context, want remote.Want) {
+	old := w.want
+	w.want = want
+	if want.Gate != old.Gate {
+		w.watchHAProxy(ctx, want.Gate)
+	}
+	if want.TrackFile != old.TrackFile {
+		if w.guard != nil {
+			w.guard.dismiss()
+			w.guard = nil
+		}
+		w.track = ""
+	}
+}
+
+func (w *watchdog) watchHAProxy(ctx context.Context, gate remote.Gate) {
+	w.unwatch()
+	ctx, w.unwatch = context.WithCancel(ctx)
+	l, err := newLife(gate)
+	if err != nil {
+		w.setDown(err)
+		return
+	}
+	first := l.probe(ctx)
+	w.setDown(first)
+	go l.watch(ctx, first, func(err error) {
+		w.do(ctx, func() {
+			if ctx.Err() == nil {
+				w.setDown(err)
+			}
+		})
+	})
+}
+
+func (w *watchdog) setDown(err error) {
+	if (err == nil) != (w.down == nil) {
+		if err == nil {
+			w.log.Info("HAProxy is up", "pid", w.want.Gate.PID)
+		} else {
+			w.log.Warn("HAProxy is down", "err", err)
+		}
+	}
+	w.down = err
+}
+
+// settle makes speaker and track file agree with the facts. It reports whether
+// all of it worked.
+func (w *watchdog) settle(ctx context.Context) bool {
+	wanted := w.want.Routing
+	wanted.Prefixes = admit(wanted.Prefixes, w.down == nil, w.held)
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_, err := w.speaker.Set(deadline, wanted)
+	w.note(&w.faults.speaker, err)
+	if w.want.TrackFile != "" {
+		w.keepGuard(ctx)
+		w.writeTrack()
+	}
+	return errors.Join(w.faults.speaker, w.faults.guard, w.faults.track) == nil
+}
+
+func (w *watchdog) writeTrack() {
+	value := trackGood
+	if w.down != nil {
+		value = trackBad
+	}
+	if value == w.track {
+		return
+	}
+	err := writeTrack(w.want.TrackFile, value)
+	if err == nil {
+		w.track = value
+	}
+	w.note(&w.faults.track, err)
+}
+
+// keepGuard has a dead man's switch armed before the first write of a good
+// value. Without one the node works on, and says so.
+func (w *watchdog) keepGuard(ctx context.Context) {
+	if w.guard != nil || ctx.Err() != nil {
+		return
+	}
+	g, err := armGuard(ctx, w.deadMan, w.want.TrackFile)
+	w.note(&w.faults.guard, err)
+	if err != nil {
+		return
+	}
+	w.guard = g
+	w.track = "" // the one before may have written
+	go func() {
+		select {
+		case <-g.done:
+		case <-ctx.Done():
+			return
+		}
+		w.do(ctx, func() {
+			if w.guard == g {
+				w.log.Warn("dead man's switch ended, starting another")
+				_ = g.pipe.Close()
+				w.guard = nil
+			}
+		})
+	}()
+}
+
+// note keeps a fault and logs it when it is new.
+func (w *watchdog) note(kept *error, err error) {
+	if err != nil && (*kept == nil || (*kept).Error() != err.Error()) {
+		w.log.Error("wanted state not reached", "err", err)
+	}
+	*kept = err
+}
+
+// stop withdraws and leaves a track file that says nobody watches.
+func (w *watchdog) stop() error {
+	w.unwatch()
+	err := w.speaker.Close()
+	if w.want.TrackFile != "" {
+		err = errors.Join(err, writeTrack(w.want.TrackFile, trackBad))
+	}
+	if w.guard != nil {
+		w.guard.dismiss()
+	}
+	w.log.Info("sentinel ends: everything withdrawn")
+	return err
+}
+
+func (w *watchdog) reportAddresses(ctx context.Context) func(map[netip.Addr]bool) {
+	return func(held map[netip.Addr]bool) { w.do(ctx, func() { w.held = held }) }
+}
+
+func (w *watchdog) reportAddressFault(ctx context.Context) func(error) {
+	return func(err error) { w.do(ctx, func() { w.note(&w.faults.addresses, err) }) }
+}
+
+func (w *watchdog) state() remote.State {
+	f := w.faults
+	s := remote.State{
+		PID: os.Getpid(), Build: w.build, HAProxyUp: w.down == nil,
+		Peers: w.speaker.Peers(), Held: []netip.Addr{}, Announced: []netip.Prefix{},
+	}
+	s.Announced = append(s.Announced, w.speaker.Announced()...)
+	for a := range w.held {
+		if slices.ContainsFunc(w.want.Routing.Prefixes, func(p routing.Prefix) bool { return p.Prefix.Contains(a) }) {
+			s.Held = append(s.Held, a)
+		}
+	}
+	slices.SortFunc(s.Held, netip.Addr.Compare)
+	down := w.down
+	if w.want.Gate.PID == 0 {
+		down = nil // as ordered
+	}
+	if err := errors.Join(down, f.addresses, f.guard, f.track, f.save, f.speaker); err != nil {
+		s.Error = err.Error()
+	}
+	return s
+}
