@@ -1,0 +1,85 @@
+package status
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Unready are the reasons why a node is not ready, one line each; none when
+// it is.
+func (r *Report) Unready() []string {
+	if r.Ready {
+		return nil
+	}
+	var reasons []string
+	add := func(format string, args ...any) {
+		reasons = append(reasons, oneLine(fmt.Sprintf(format, args...)))
+	}
+	if r.Config.Pending != nil {
+		add("config: revision %s is not in force", *r.Config.Pending)
+	}
+	for fault := range strings.Lines(text(r.Config.Error)) {
+		add("config: %s", fault)
+	}
+	for _, c := range r.components() {
+		if c.Error != "" {
+			add("%s: %s: %s", c.Name, c.State, c.Error)
+		} else if c.State != "running" && c.State != "off" && c.State != "" {
+			add("%s: %s", c.Name, c.State)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Hosts)) {
+		switch h := r.Hosts[name]; {
+		case h.State == "connected":
+		case h.Error != nil:
+			add("host %s: %s: %s", name, h.State, *h.Error)
+		default:
+			add("host %s: %s", name, h.State)
+		}
+	}
+	if len(reasons) == 0 {
+		add("the last round did not reach all that is wanted")
+	}
+	return reasons
+}
+
+// component is what the three have in common, for the views.
+type component struct {
+	Name, State, Error, Detail string
+	PID                        int
+}
+
+func (r *Report) components() []component {
+	h, k, s := r.Components.HAProxy, r.Components.Keepalived, r.Components.Speaker
+	work := fmt.Sprintf("reloads %d, runtime updates %d", h.Reloads, h.RuntimeUpdates)
+	if h.Version != "" {
+		work = "version " + h.Version + ", " + work
+	}
+	established := 0
+	for _, p := range s.Peers {
+		if p.State == "established" {
+			established++
+		}
+	}
+	peers := "no peers"
+	if len(s.Peers) > 0 {
+		peers = fmt.Sprintf("%d of %d peers established", established, len(s.Peers))
+	}
+	return []component{
+		{"haproxy", h.State, text(h.Error), work, h.PID},
+		{"keepalived", k.State, text(k.Error), fmt.Sprintf("reloads %d", k.Reloads), k.PID},
+		{"speaker", s.State, text(s.Error), peers, s.PID},
+	}
+}
+
+// oneLine makes any text safe to show in one line of a terminal: lines are
+// joined with "; ", and what is not printable becomes "?".
+func oneLine(s string) string {
+	lines := strings.FieldsFunc(s, func(c rune) bool { return c == '\n' || c == '\r' })
+	for i, line := range lines {
+		lines[i] = strings.TrimSpace(strings.ReplaceAll(line, "\t", " "))
+	}
+	return strings.Map(printable, strings.Join(lines, "; "))
+}

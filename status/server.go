@@ -1,0 +1,219 @@
+package status
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// ServerOptions are the parts of a [Server].
+type ServerOptions struct {
+	Board   *Board
+	Logger  *slog.Logger // nil = silent
+	Version string       // of the program
+	// Sync looks for a new configuration now and returns when it was taken or
+	// refused; nil = not offered.
+	Sync func(context.Context) error
+	// Actions are further requests that change state: POST /v1/<name> runs the
+	// one with that name under the same rules as Sync.
+	Actions map[string]http.Handler
+	// Token lets a client on an untrusted listener change state; "" = none may.
+	Token string
+	// Extra metrics, under names of their own.
+	Extra []prometheus.Collector
+}
+
+// Limits of one listener. A reader needs few resources, so generous numbers
+// cost little; none of them is "as much as they send".
+const (
+	maxStreams    = 256
+	maxHeader     = 16 << 10
+	maxBody       = 1 << 20
+	writeTimeout  = 30 * time.Second // of an answer, or of one event
+	actionTimeout = 2 * time.Minute
+	shutdownGrace = 3 * time.Second
+)
+
+// Server answers over HTTP from a [Board].
+type Server struct {
+	opts    ServerOptions
+	log     *slog.Logger
+	metrics http.Handler
+	streams chan struct{} // a slot for each reader of events
+}
+
+// NewServer makes a server; it may serve several listeners at once.
+func NewServer(opts ServerOptions) *Server {
+	s := &Server{opts: opts, log: opts.Logger, streams: make(chan struct{}, maxStreams)}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.metrics = s.metricsHandler()
+	return s
+}
+
+// Serve answers on l until ctx ends, lets running requests finish for a
+// moment, and returns nil. It closes l. On a trusted listener, the socket in
+// the run directory, requests that change state need no token.
+func (s *Server) Serve(ctx context.Context, l net.Listener, trusted bool) error {
+	h := &http.Server{
+		Handler:           s.handler(trusted, ctx.Done()),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- h.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve status on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	if h.Shutdown(grace) != nil {
+		h.Close() // who is still busy is cut off: the daemons do not depend on it
+	}
+	<-failed
+	return nil
+}
+
+// handler routes the requests of one listener. The mux answers a wrong method
+// with 405 and Allow by itself.
+func (s *Server) handler(trusted bool, stop <-chan struct{}) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", s.serveReport)
+	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { s.serveEvents(w, r, stop) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", s.serveReady)
+	mux.Handle("GET /metrics", s.metrics)
+	mux.HandleFunc("GET /{$}", s.servePage)
+	mux.HandleFunc("GET /page.css", serveAsset("text/css; charset=utf-8", pageStyle))
+	mux.HandleFunc("GET /page.js", serveAsset("text/javascript; charset=utf-8", pageScript))
+	mux.Handle("POST /v1/sync", s.guard(trusted, http.HandlerFunc(s.serveSync)))
+	for name, action := range s.opts.Actions {
+		mux.Handle("POST /v1/"+name, s.guard(trusted, action))
+	}
+	return secure(mux)
+}
+
+// secure sets what every answer carries. The page may load its own style and
+// script and nothing else, and nobody may frame it.
+func secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "+
+			"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// guard lets through who may change state, and bounds what they send.
+func (s *Server) guard(trusted bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !trusted {
+			if s.opts.Token == "" {
+				plain(w, http.StatusForbidden, "nothing can be changed over this listener: no token is set (--token-file); use the unix socket in the run directory")
+				return
+			}
+			if !sameSecret(bearer(r), s.opts.Token) {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="vipilot"`)
+				plain(w, http.StatusUnauthorized, "a valid token is needed: send the header \"Authorization: Bearer <token>\" with the content of --token-file")
+				return
+			}
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), actionTimeout)
+		defer cancel()
+		extend(w, actionTimeout)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// extend gives a long request more time than the server's defaults. An error
+// means a writer without deadlines, which needs no extension.
+func extend(w http.ResponseWriter, d time.Duration) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(d))
+	_ = control.SetWriteDeadline(time.Now().Add(d + writeTimeout))
+}
+
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// sameSecret takes the same time whatever is different, the length included.
+func sameSecret(got, want string) bool {
+	g, w := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
+	return subtle.ConstantTimeCompare(g[:], w[:]) == 1
+}
+
+// report is the last one; before the first a report that says so.
+func (s *Server) report() *Report {
+	if r := s.opts.Board.Report(); r != nil {
+		return r
+	}
+	starting := "starting: the first round is not finished"
+	return &Report{Version: s.opts.Version, Config: Config{Error: &starting}}
+}
+
+func (s *Server) serveReport(w http.ResponseWriter, r *http.Request) {
+	body, err := json.Marshal(s.report())
+	if err != nil {
+		s.log.Error("render the report", "err", err)
+		plain(w, http.StatusInternalServerError, "the report cannot be rendered; see the log")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(append(body, '\n'))
+}
+
+func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
+	if reasons := s.report().Unready(); len(reasons) > 0 {
+		plain(w, http.StatusServiceUnavailable, strings.Join(reasons, "\n"))
+		return
+	}
+	plain(w, http.StatusOK, "ok")
+}
+
+func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) {
+	if s.opts.Sync == nil {
+		plain(w, http.StatusNotImplemented, "this controller does not follow a source")
+		return
+	}
+	err := s.opts.Sync(r.Context())
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		plain(w, http.StatusGatewayTimeout, err.Error())
+	case err != nil:
+		plain(w, http.StatusUnprocessableEntity, err.Error())
+	default:
+		plain(w, http.StatusOK, "ok")
+	}
+}
+
+func plain(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	fmt.Fprintln(w, text)
+}
