@@ -17,8 +17,10 @@ import (
 	"github.com/vipilot/vipilot/internal/supervise"
 )
 
-// pollInterval paces every wait for keepalived to do something.
-const pollInterval = 10 * time.Millisecond
+const (
+	pollInterval = 10 * time.Millisecond  // paces every wait for keepalived to do something
+	askAgain     = 100 * time.Millisecond // when no state was written by then
+)
 
 // errNoDump says that this keepalived was built without JSON.
 var errNoDump = errors.New("keepalived was built without JSON")
@@ -103,26 +105,26 @@ func jsonSignal(ctx context.Context, binary string) (syscall.Signal, error) {
 // requestDump makes keepalived write its state to file and reads it.
 // child is the file with the pid of the VRRP process.
 func requestDump(ctx context.Context, p *supervise.Process, sig syscall.Signal, file, child string) ([]dumped, error) {
-	// The signal would kill a process that does not yet wait for it.
-	for !takesSignal(p.PID, sig) || !takesSignal(readPID(child), sig) {
-		if err := pause(ctx, p); err != nil {
-			return nil, err
-		}
-	}
 	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("read state of keepalived: %w", err)
 	}
-	if err := p.Signal(sig); err != nil {
-		return nil, err
-	}
+	var asked time.Time
 	for {
+		// The signal would kill a process that does not yet wait for it, and
+		// gets lost in one that is reloading.
+		if time.Since(asked) > askAgain && takesSignal(p.PID, sig) && takesSignal(readPID(child), sig) {
+			if err := p.Signal(sig); err != nil {
+				return nil, err
+			}
+			asked = time.Now()
+		}
+		if err := pause(ctx, p); err != nil {
+			return nil, err
+		}
 		data, err := os.ReadFile(file)
 		var dump []dumped
 		if err == nil && json.Unmarshal(data, &dump) == nil {
 			return dump, nil
-		}
-		if err := pause(ctx, p); err != nil {
-			return nil, err
 		}
 	}
 }

@@ -123,7 +123,7 @@ func (k *Keepalived) loaded(data []byte) error {
 func (k *Keepalived) confirm(ctx context.Context, p *supervise.Process) error {
 	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 	defer cancel()
-	missing := "nothing"
+	missing := "no state"
 	for {
 		dump, err := k.dump(ctx, p)
 		if errors.Is(err, errNoDump) {
@@ -134,14 +134,14 @@ func (k *Keepalived) confirm(ctx context.Context, p *supervise.Process) error {
 		}
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
-			return fmt.Errorf("confirm: it shows %s: %w", missing, err)
+			return fmt.Errorf("confirm: keepalived shows %s: %w", missing, err)
 		case err != nil:
 			return fmt.Errorf("confirm: %w", err)
 		case k.want == nil || missing == "":
 			return nil
 		}
 		if err := pause(ctx, p); err != nil {
-			return fmt.Errorf("confirm: it shows %s: %w", missing, err)
+			return fmt.Errorf("confirm: keepalived shows %s: %w", missing, err)
 		}
 	}
 }

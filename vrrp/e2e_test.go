@@ -1,0 +1,338 @@
+package vrrp
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// advert is quick, so that the tests are.
+const advert = 100 * time.Millisecond
+
+func quick(i Instance) Instance {
+	i.AdvertInterval = advert
+	return i
+}
+
+// masterDown is when a backup gives up waiting, with much room.
+const masterDown = 10 * advert
+
+func TestRealParser(t *testing.T) {
+	needRealDaemons(t)
+	l := newLab(t)
+	n := l.nodes[0]
+	for name := range goodConfigs() {
+		err := n.inside(func() error { return Check(t.Context(), "", filepath.Join("testdata", name+".conf")) })
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	data, err := os.ReadFile("testdata/plain.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := filepath.Join(t.TempDir(), "broken.conf")
+	if err := os.WriteFile(broken, []byte(strings.Replace(string(data), "203.0.113.10", "203.0.113.310", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err = n.inside(func() error { return Check(t.Context(), "", broken) })
+	if err == nil || !strings.Contains(err.Error(), "203.0.113.310") {
+		t.Errorf("the broken file: %v", err)
+	}
+	// A refused file leaves everything as it was.
+	bad := n.config(150, public())
+	bad.Instances[0].Interface = "eth7"
+	err = n.inside(func() error { _, err := n.k.Set(t.Context(), bad); return err })
+	if err == nil || !strings.Contains(err.Error(), "eth7") || n.k.Status().Running || n.k.Status().Err == nil {
+		t.Errorf("set of a missing interface: %v, %+v", err, n.k.Status())
+	}
+}
+
+func TestFailover(t *testing.T) {
+	l := newLab(t)
+	a, b := l.nodes[0], l.nodes[1]
+	l.elect(t, quick(public()))
+	want := []string{"169.254.118.51/32", "2001:db8::10/128", "203.0.113.10/32"}
+	if got := a.addresses(); !slices.Equal(got, want) {
+		t.Errorf("master holds %v, want %v", got, want)
+	}
+	if got := b.addresses(); len(got) != 0 {
+		t.Errorf("backup holds %v", got)
+	}
+	if flags := run(t, "ip", "-n", a.ns, "-6", "-o", "addr", "show", "dev", "eth0", "to", "2001:db8::10"); strings.Contains(flags, "tentative") || !strings.Contains(flags, "nodad") {
+		t.Errorf("the IPv6 address: %s", flags)
+	}
+
+	start := time.Now()
+	a.write("1\n")
+	eventually(t, "fault here, master there", func() bool { return a.k.Role("public") == Fault && b.k.Role("public") == Master })
+	t.Logf("track file 1: fault heard after %v, peer master after %v", a.last().At.Sub(start), b.last().At.Sub(start))
+	if took := a.last().At.Sub(start); took > advert {
+		t.Errorf("fault after %v", took)
+	}
+	eventually(t, "addresses moved", func() bool { return len(a.addresses()) == 0 && len(b.addresses()) == 3 })
+	a.write("0\n")
+	t.Logf("track file 0: master again after %v", eventually(t, "back", func() bool { return a.k.Role("public") == Master && b.k.Role("public") == Backup }))
+
+	start = time.Now()
+	if err := a.inside(func() error { return a.k.Close(t.Context()) }); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "peer takes over", func() bool { return b.k.Role("public") == Master })
+	t.Logf("Close: peer master after %v, Close took %v", b.last().At.Sub(start), time.Since(start))
+	if len(a.addresses()) != 0 || a.k.Status().Running {
+		t.Errorf("after Close: %v, %+v", a.addresses(), a.k.Status())
+	}
+}
+
+// How long from the write that makes keepalived decide, to the reader.
+func TestRoleLatency(t *testing.T) {
+	l := newLab(t)
+	a := l.nodes[0]
+	a.set(a.config(150, quick(public())))
+	eventually(t, "master", func() bool { return a.k.Role("public") == Master })
+	var worst time.Duration
+	for range 20 {
+		start := time.Now()
+		a.write("1")
+		eventually(t, "fault", func() bool { return a.last().Role == Fault })
+		worst = max(worst, a.last().At.Sub(start))
+		a.write("0")
+		eventually(t, "master", func() bool { return a.last().Role == Master })
+	}
+	t.Logf("track file written to role known: worst of 20 %v", worst)
+	if worst > advert {
+		t.Errorf("worst %v", worst)
+	}
+}
+
+func TestAdoption(t *testing.T) {
+	l := newLab(t)
+	a, b := l.nodes[0], l.nodes[1]
+	l.elect(t, quick(public()))
+	pid := a.k.Status().PID
+	lost := probing(t, "203.0.113.10")
+	heard := len(b.roles("public"))
+
+	a.die()
+	a.controller()
+	if changed := a.set(a.config(150, quick(public()))); changed {
+		t.Error("adoption changed something")
+	}
+	if s := a.k.Status(); s.PID != pid || s.Reloads != 0 || a.k.Role("public") != Master {
+		t.Errorf("adopted %+v as %q, want process %d as master", s, a.k.Role("public"), pid)
+	}
+	if lost() != 0 || len(b.roles("public")) != heard {
+		t.Errorf("the adoption was felt: %v", b.roles("public"))
+	}
+
+	// What happens while the controller is dead waits in the pipe.
+	a.die()
+	a.write("1")
+	eventually(t, "peer takes over", func() bool { return b.k.Role("public") == Master })
+	a.controller()
+	eventually(t, "fault known", func() bool { return a.k.Role("public") == Fault })
+	// A file that was written and not loaded is loaded by the next controller.
+	a.die()
+	if err := a.k.memory.edit(func(m *kept) { m.Loaded = "" }); err != nil {
+		t.Fatal(err)
+	}
+	a.controller()
+	if changed := a.set(a.config(150, quick(public()))); !changed || a.k.Status().Reloads != 1 {
+		t.Errorf("changed %v, %+v", changed, a.k.Status())
+	}
+}
+
+func TestKill(t *testing.T) {
+	l := newLab(t)
+	a, b := l.nodes[0], l.nodes[1]
+	l.elect(t, quick(public()))
+	parent, child := a.pids()
+	start := time.Now()
+	for _, pid := range []int{parent, child} {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "another process", func() bool { s := a.k.Status(); return s.Running && s.PID != parent && s.Err == nil })
+	t.Logf("restarted after %v", time.Since(start))
+	eventually(t, "one master", func() bool { return a.k.Role("public") == Master && b.k.Role("public") == Backup })
+	if !slices.Contains(a.roles("public"), Fault) {
+		t.Errorf("the death was not told: %v", a.roles("public"))
+	}
+
+	// Only the VRRP process: keepalived itself starts another.
+	_, child = a.pids()
+	if err := syscall.Kill(child, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a new child", func() bool { _, c := a.pids(); return c != child && a.k.Role("public") == Master })
+
+	// Only the parent: its child leaves in order, then both are started anew.
+	parent, _ = a.pids()
+	if err := syscall.Kill(parent, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "another process", func() bool { s := a.k.Status(); return s.Running && s.PID != parent && s.Err == nil })
+	eventually(t, "one master", func() bool { return a.k.Role("public") == Master && b.k.Role("public") == Backup })
+}
+
+// Both the controller and keepalived die; the next revision has other
+// addresses and a priority that makes this node the backup.
+func TestLeftovers(t *testing.T) {
+	l := newLab(t)
+	a, b := l.nodes[0], l.nodes[1]
+	l.elect(t, quick(public()))
+	kill := func() {
+		parent, child := a.pids()
+		a.die()
+		_ = syscall.Kill(parent, syscall.SIGKILL)
+		_ = syscall.Kill(child, syscall.SIGKILL)
+		eventually(t, "dead", func() bool { return !takesSignal(parent, 36) && !takesSignal(child, 36) })
+		if len(a.addresses()) == 0 {
+			t.Fatal("nothing is left over; the test proves nothing")
+		}
+		a.controller()
+	}
+	kill()
+	changed := quick(public())
+	changed.Addresses = addrs("203.0.113.12")
+	a.set(a.config(50, changed))
+	eventually(t, "backup", func() bool { return a.k.Role("public") == Backup && b.k.Role("public") == Master })
+	if got := a.addresses(); len(got) != 0 {
+		t.Errorf("a backup holds %v", got)
+	}
+	a.set(a.config(200, changed))
+	eventually(t, "master", func() bool { return a.k.Role("public") == Master })
+	kill()
+	if !a.set(Config{Node: a.ns}) {
+		t.Error("nothing to remove")
+	}
+	if got := a.addresses(); len(got) != 0 {
+		t.Errorf("without instances the node holds %v", got)
+	}
+	if a.set(Config{Node: a.ns}) {
+		t.Error("removed again")
+	}
+}
+
+// The nodes read a new revision at different times: nobody else may notice.
+func TestOneSidedRevisions(t *testing.T) {
+	l := newLab(t)
+	a, b := l.nodes[0], l.nodes[1]
+	one, two := quick(public()), quick(intra())
+	l.elect(t, one)
+	more := one
+	more.Addresses = addrs("203.0.113.10", "203.0.113.11", "2001:db8::10", "2001:db8::11")
+	less := one
+	less.Addresses = addrs("203.0.113.10")
+	lost := probing(t, "203.0.113.10")
+	before := len(a.roles("public")) + len(b.roles("public"))
+	for _, step := range []struct {
+		name      string
+		instances []Instance
+	}{{"address added", []Instance{more}}, {"addresses removed", []Instance{less}}, {"VIP added", []Instance{two, less}}, {"VIP removed", []Instance{less}}} {
+		for i, n := range []*node{a, b} {
+			n.set(n.config(uint8(150-50*i), step.instances...))
+			// Long enough for a second master to show up.
+			quiet(t, step.name+" on "+n.ns, func() bool {
+				return a.k.Role("public") == Master && b.k.Role("public") == Backup
+			})
+		}
+	}
+	for i, n := range []*node{b, a} { // and the backup first
+		n.set(n.config(uint8(100+50*i), more, two))
+		quiet(t, "backup first", func() bool { return a.k.Role("public") == Master && b.k.Role("public") == Backup })
+	}
+	eventually(t, "second VIP elected", func() bool { return a.k.Role("intra") == Master && b.k.Role("intra") == Backup })
+	// A priority change moves what it is about and nothing else.
+	both := a.config(150, more, two)
+	both.Instances[1].Priority = 20
+	a.set(both)
+	eventually(t, "second VIP moved", func() bool { return a.k.Role("intra") == Backup && b.k.Role("intra") == Master })
+	if n := lost(); n != 0 {
+		t.Errorf("%d probes lost", n)
+	}
+	if after := len(a.roles("public")) + len(b.roles("public")); after != before {
+		t.Errorf("roles changed: %v, %v", a.roles("public"), b.roles("public"))
+	}
+}
+
+// quiet requires that fact holds for three times the master-down time.
+func quiet(t *testing.T, what string, fact func() bool) {
+	t.Helper()
+	for end := time.Now().Add(masterDown); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if !fact() {
+			t.Fatalf("%s: did not stay as it was", what)
+		}
+	}
+}
+
+func TestOtherTransports(t *testing.T) {
+	l := newLab(t)
+	for name, c := range map[string]struct {
+		change func(i *Instance, self, peer string)
+		v6     bool
+	}{
+		"unicast":    {change: func(i *Instance, self, peer string) { i.Source, i.UnicastPeers = addrs(self)[0], addrs(peer) }},
+		"unicast6":   {change: func(i *Instance, self, peer string) { i.Source, i.UnicastPeers = addrs(self)[0], addrs(peer) }, v6: true},
+		"multicast6": {change: func(i *Instance, self, _ string) { i.Source = addrs(self)[0] }, v6: true},
+		"password": {change: func(i *Instance, _, _ string) {
+			i.Password, i.AdvertInterval = "a;/=+:.,", time.Second
+		}},
+		"password unicast": {change: func(i *Instance, self, peer string) {
+			i.Source, i.UnicastPeers = addrs(self)[0], addrs(peer)
+			i.Password, i.AdvertInterval = "s3cret", time.Second
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for n, node := range l.nodes {
+				self, peer := "10.77.90.1", "10.77.90.2"
+				if c.v6 {
+					self, peer = "2001:db8:90::1", "2001:db8:90::2"
+				}
+				if n == 1 {
+					self, peer = peer, self
+				}
+				i := quick(public())
+				c.change(&i, self, peer)
+				node.set(node.config(uint8(150-50*n), i))
+			}
+			a, b := l.nodes[0], l.nodes[1]
+			eventually(t, "elected", func() bool { return a.k.Role("public") == Master && b.k.Role("public") == Backup })
+			eventually(t, "addresses", func() bool { return len(a.addresses()) == 3 && len(b.addresses()) == 0 })
+			lost := probing(t, "2001:db8::10")
+			quiet(t, "stays", func() bool { return a.k.Role("public") == Master && b.k.Role("public") == Backup })
+			if lost() != 0 {
+				t.Error("probes lost")
+			}
+			for _, n := range l.nodes {
+				if !n.set(Config{Node: n.ns}) {
+					t.Error("nothing to stop")
+				}
+			}
+		})
+	}
+}
+
+func TestNotInstalled(t *testing.T) {
+	k := New(Options{RunDir: t.TempDir(), Binary: filepath.Join(t.TempDir(), "keepalived")})
+	_, err := k.Set(t.Context(), Config{Node: "lb1", Instances: []Instance{public()}})
+	if !errors.Is(err, ErrNotInstalled) || !errors.Is(k.Status().Err, ErrNotInstalled) {
+		t.Errorf("Set = %v, status %+v", err, k.Status())
+	}
+	if changed, err := k.Set(t.Context(), Config{Node: "lb1"}); changed || err != nil {
+		t.Errorf("Set of nothing = %v, %v", changed, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := k.Run(ctx); err != nil {
+		t.Errorf("Run = %v", err)
+	}
+}

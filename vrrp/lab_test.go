@@ -1,0 +1,305 @@
+package vrrp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netns"
+)
+
+// needRealDaemons lets a test go on only where real ones may be used.
+func needRealDaemons(t *testing.T) {
+	t.Helper()
+	if os.Getenv("VIPILOT_E2E") != "1" {
+		t.Skip("set VIPILOT_E2E=1 to run against keepalived in network namespaces (as root)")
+	}
+}
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// namespace makes a network namespace for the time of the test.
+func namespace(t *testing.T, name string) {
+	t.Helper()
+	run(t, "ip", "netns", "add", name)
+	t.Cleanup(func() {
+		if out, err := exec.Command("ip", "netns", "del", name).CombinedOutput(); err != nil {
+			t.Errorf("delete namespace %s: %v: %s", name, err, out)
+		}
+	})
+	run(t, "ip", "-n", name, "link", "set", "lo", "up")
+}
+
+// lab is two nodes and a client on one switch.
+type lab struct {
+	nodes [2]*node
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	needRealDaemons(t)
+	namespace(t, "vrrp-sw")
+	run(t, "ip", "-n", "vrrp-sw", "link", "add", "br0", "type", "bridge")
+	run(t, "ip", "-n", "vrrp-sw", "link", "set", "br0", "up")
+	for i, ns := range []string{"vrrp-1", "vrrp-2", "vrrp-c"} {
+		namespace(t, ns)
+		port := fmt.Sprintf("port%d", i+1)
+		run(t, "ip", "-n", "vrrp-sw", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns)
+		run(t, "ip", "-n", "vrrp-sw", "link", "set", port, "master", "br0", "up")
+		run(t, "ip", "-n", ns, "addr", "add", fmt.Sprintf("10.77.90.%d/24", i+1), "dev", "eth0")
+		run(t, "ip", "-n", ns, "addr", "add", fmt.Sprintf("2001:db8:90::%d/64", i+1), "dev", "eth0", "nodad")
+		run(t, "ip", "-n", ns, "link", "set", "eth0", "up")
+	}
+	run(t, "ip", "-n", "vrrp-c", "route", "add", "203.0.113.0/24", "dev", "eth0")
+	run(t, "ip", "-n", "vrrp-c", "route", "add", "2001:db8::/64", "dev", "eth0")
+	l := new(lab)
+	for i := range l.nodes {
+		l.nodes[i] = newNode(t, i+1)
+	}
+	return l
+}
+
+// node is one machine: all its controllers' calls are made in its namespace.
+type node struct {
+	t     *testing.T
+	ns    string
+	dir   string
+	track string
+	k     *Keepalived
+	quit  context.CancelFunc
+	ended chan struct{}
+
+	mu    sync.Mutex
+	heard []RoleChange
+}
+
+func newNode(t *testing.T, number int) *node {
+	t.Helper()
+	dir := t.TempDir()
+	n := &node{t: t, ns: "vrrp-" + strconv.Itoa(number), dir: filepath.Join(dir, "keepalived"), track: filepath.Join(dir, "track")}
+	n.write("0")
+	n.controller()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := n.inside(func() error { return n.k.Close(ctx) }); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		n.die()
+		if t.Failed() {
+			log, _ := os.ReadFile(filepath.Join(n.dir, logFile))
+			t.Logf("%s: keepalived's log:\n%s", n.ns, log)
+		}
+	})
+	return n
+}
+
+// inside calls f on a thread of its own in the node's namespace. The thread
+// ends with f, since it never gets unlocked.
+func (n *node) inside(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		handle, err := netns.GetFromName(n.ns)
+		if err != nil {
+			done <- err
+			return
+		}
+		defer handle.Close()
+		if err := netns.Set(handle); err != nil {
+			done <- err
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
+// controller starts a new controller, as after an upgrade or a crash.
+func (n *node) controller() {
+	ctx, quit := context.WithCancel(context.Background())
+	k := New(Options{RunDir: n.dir, Logger: slog.New(slog.NewTextHandler(n.t.Output(), nil)).With("node", n.ns)})
+	n.k, n.quit, n.ended = k, quit, make(chan struct{})
+	go func() {
+		defer close(n.ended)
+		if err := n.inside(func() error { return k.Run(ctx) }); err != nil {
+			n.t.Errorf("run: %v", err)
+		}
+	}()
+	go func() {
+		for {
+			select {
+			case c := <-k.Roles():
+				n.mu.Lock()
+				n.heard = append(n.heard, c)
+				n.mu.Unlock()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+}
+
+// die ends the controller and leaves keepalived alone.
+func (n *node) die() {
+	n.quit()
+	<-n.ended
+}
+
+func (n *node) set(c Config) (changed bool) {
+	n.t.Helper()
+	err := n.inside(func() (err error) {
+		changed, err = n.k.Set(n.t.Context(), c)
+		return err
+	})
+	if err != nil {
+		n.t.Fatalf("%s: set: %v", n.ns, err)
+	}
+	return changed
+}
+
+// config is the wanted state of this node with the given instances.
+func (n *node) config(priority uint8, instances ...Instance) Config {
+	c := Config{Node: n.ns, TrackFile: n.track}
+	for _, i := range instances {
+		i.Priority, i.Interface = priority, "eth0"
+		c.Instances = append(c.Instances, i)
+	}
+	return c
+}
+
+// write changes the track file in one step, as the sentinel does.
+func (n *node) write(content string) {
+	n.t.Helper()
+	if err := os.WriteFile(n.track+".tmp", []byte(content), 0o644); err != nil {
+		n.t.Fatal(err)
+	}
+	if err := os.Rename(n.track+".tmp", n.track); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// addresses lists what the node's interfaces hold beyond its own.
+func (n *node) addresses() []string {
+	n.t.Helper()
+	var all []string
+	for line := range strings.Lines(run(n.t, "ip", "-n", n.ns, "-o", "addr", "show")) {
+		prefix := strings.Fields(line)[3]
+		if strings.HasSuffix(prefix, "/32") || strings.HasSuffix(prefix, "/128") && prefix != "::1/128" {
+			all = append(all, prefix)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// roles gives the roles heard of one instance so far.
+func (n *node) roles(instance string) []Role {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var all []Role
+	for _, c := range n.heard {
+		if c.Instance == instance {
+			all = append(all, c.Role)
+		}
+	}
+	return all
+}
+
+// last gives the last change heard.
+func (n *node) last() RoleChange {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.heard) == 0 {
+		return RoleChange{}
+	}
+	return n.heard[len(n.heard)-1]
+}
+
+// pids of keepalived's two processes.
+func (n *node) pids() (parent, child int) {
+	return readPID(filepath.Join(n.dir, pidFile)), readPID(filepath.Join(n.dir, childFile))
+}
+
+// eventually polls until fact holds.
+func eventually(t *testing.T, what string, fact func() bool) time.Duration {
+	t.Helper()
+	start := time.Now()
+	for !fact() {
+		if time.Since(start) > 8*time.Second {
+			t.Fatalf("not within 8s: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	return time.Since(start)
+}
+
+// elect sets the same instances on both nodes and waits until node 0 is master.
+func (l *lab) elect(t *testing.T, instances ...Instance) {
+	t.Helper()
+	for i, n := range l.nodes {
+		n.set(n.config(uint8(150-50*i), instances...))
+	}
+	for _, i := range instances {
+		eventually(t, i.Name+" elected", func() bool {
+			return l.nodes[0].k.Role(i.Name) == Master && l.nodes[1].k.Role(i.Name) == Backup
+		})
+	}
+}
+
+// probing asks the client every 10 ms whether target answers, until the
+// returned function is called, which tells how often it did not. Nothing
+// listens there: a refused connection is an answer, silence is none.
+func probing(t *testing.T, target string) (lost func() int) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	var asked, unanswered int
+	done := make(chan error, 1)
+	client := &node{ns: "vrrp-c"}
+	go func() {
+		done <- client.inside(func() error {
+			for tick := time.Tick(10 * time.Millisecond); ; {
+				_, err := net.DialTimeout("tcp", net.JoinHostPort(target, "9"), 150*time.Millisecond)
+				if asked++; !errors.Is(err, syscall.ECONNREFUSED) {
+					unanswered++
+				}
+				select {
+				case <-tick:
+				case <-ctx.Done():
+					return nil
+				}
+			}
+		})
+	}()
+	enough := time.After(500 * time.Millisecond)
+	return func() int {
+		t.Helper()
+		<-enough
+		stop()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: asked %d times, %d without an answer", target, asked, unanswered)
+		return unanswered
+	}
+}
