@@ -1,0 +1,142 @@
+package haproxy
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"iter"
+	"reflect"
+	"slices"
+)
+
+// maxRuntimePEM is the longest certificate that fits HAProxy's command buffer.
+const maxRuntimePEM = 12 << 10
+
+// pairs walks two lists sorted by name together: (old, nil) is gone, (nil, new)
+// came, and both are there under the same name otherwise.
+func pairs[T any](old, new []T, name func(*T) string) iter.Seq2[*T, *T] {
+	return func(yield func(*T, *T) bool) {
+		for len(old) > 0 || len(new) > 0 {
+			var o, n *T
+			order := 0
+			switch {
+			case len(old) == 0:
+				order = 1
+			case len(new) == 0:
+				order = -1
+			default:
+				order = cmp.Compare(name(&old[0]), name(&new[0]))
+			}
+			if order <= 0 {
+				o, old = &old[0], old[1:]
+			}
+			if order >= 0 {
+				n, new = &new[0], new[1:]
+			}
+			if !yield(o, n) {
+				return
+			}
+		}
+	}
+}
+
+func frontendName(f *Frontend) string { return f.Name }
+func backendName(b **Backend) string  { return (*b).Name }
+func serverName(s *Server) string     { return s.Name }
+func entryKey(e *entry) string        { return e.key }
+
+// structural names the first difference that only a reload can make, "" when
+// runtime updates suffice.
+func structural(have, want Config) string {
+	if have.MaxConn != want.MaxConn {
+		return fmt.Sprintf("maxconn %d became %d", have.MaxConn, want.MaxConn)
+	}
+	for o, n := range pairs(have.Frontends, want.Frontends, frontendName) {
+		if cause := frontendCause(o, n); cause != "" {
+			return cause
+		}
+	}
+	for o, n := range pairs(have.Backends, want.Backends, backendName) {
+		switch {
+		case o == nil:
+			return "backend " + (*n).Name + " added"
+		case n == nil:
+			return "backend " + (*o).Name + " removed"
+		}
+		if cause := backendCause(*o, *n); cause != "" {
+			return cause
+		}
+	}
+	return ""
+}
+
+func frontendCause(o, n *Frontend) string {
+	switch {
+	case o == nil:
+		return "frontend " + n.Name + " added"
+	case n == nil:
+		return "frontend " + o.Name + " removed"
+	case !slices.Equal(o.Binds, n.Binds):
+		return "frontend " + n.Name + ": binds changed"
+	case o.lookups() != n.lookups():
+		return "frontend " + n.Name + ": kind of routes changed"
+	case o.Mode != n.Mode, o.Default != n.Default, o.RedirectPort != n.RedirectPort, o.ClientTimeout != n.ClientTimeout:
+		return "frontend " + n.Name + " changed"
+	}
+	same := func(a, b Certificate) bool {
+		return a.Name == b.Name && (bytes.Equal(a.PEM, b.PEM) || len(b.PEM) <= maxRuntimePEM)
+	}
+	if !slices.EqualFunc(o.Certificates, n.Certificates, same) {
+		return "frontend " + n.Name + ": certificates changed"
+	}
+	return ""
+}
+
+func backendCause(o, n *Backend) string {
+	if o == n {
+		return ""
+	}
+	a, b := *o, *n
+	a.Servers, b.Servers = nil, nil
+	if !reflect.DeepEqual(a, b) {
+		return "backend " + n.Name + " changed"
+	}
+	for so, sn := range pairs(o.Servers, n.Servers, serverName) {
+		switch {
+		case sn == nil:
+		case so == nil && sn.Host != "":
+			return "backend " + n.Name + ": server " + sn.Name + " is named by host"
+		case so != nil && (so.target() != sn.target() || so.Backup != sn.Backup):
+			return "backend " + n.Name + ": server " + sn.Name + " changed"
+		}
+	}
+	return ""
+}
+
+// reachable is as much of want as runtime updates can make of have: what stands
+// meanwhile when a reload is due but must wait, or fails.
+func reachable(have, want Config) Config {
+	got := Config{MaxConn: have.MaxConn}
+	known := make(map[string]bool, len(have.Backends))
+	for o, n := range pairs(have.Backends, want.Backends, backendName) {
+		switch {
+		case o == nil:
+			continue
+		case n == nil || backendCause(*o, *n) != "":
+			n = o
+		}
+		known[(*n).Name] = true
+		got.Backends = append(got.Backends, *n)
+	}
+	for o, n := range pairs(have.Frontends, want.Frontends, frontendName) {
+		if o == nil {
+			continue
+		}
+		toUnknown := func(r Route) bool { return !known[r.Backend] }
+		if n == nil || frontendCause(o, n) != "" || slices.ContainsFunc(n.Routes, toUnknown) {
+			n = o
+		}
+		got.Frontends = append(got.Frontends, *n)
+	}
+	return got
+}

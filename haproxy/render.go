@@ -1,0 +1,211 @@
+package haproxy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	parser "github.com/haproxytech/client-native/v6/config-parser"
+	parseerrors "github.com/haproxytech/client-native/v6/config-parser/errors"
+	"github.com/haproxytech/client-native/v6/config-parser/options"
+	"github.com/haproxytech/client-native/v6/config-parser/params"
+	"github.com/haproxytech/client-native/v6/config-parser/types"
+
+	"github.com/vipilot/vipilot/internal/command"
+)
+
+// ConfigFile is the name of the main file within [Files].
+const ConfigFile = "haproxy.cfg"
+
+// Files maps a name relative to the run directory to its content: haproxy.cfg,
+// maps/*.map, certs/*.pem and certs/*.list. The names within the files are
+// relative too, so a copy of them can be checked anywhere.
+type Files map[string][]byte
+
+// Paths says where rendered files will be used.
+type Paths struct {
+	Dir      string        // absolute: sockets and the state file are named by it
+	FDLimit  int           // open files HAProxy may have; 0 = unknown, HAProxy derives maxconn itself
+	HardStop time.Duration // how long an old worker may finish its sessions; 0 = 1h
+}
+
+func (p Paths) stats() string  { return filepath.Join(p.Dir, "stats.sock") }
+func (p Paths) master() string { return filepath.Join(p.Dir, "master.sock") }
+func (p Paths) log() string    { return filepath.Join(p.Dir, "log.sock") }
+func (p Paths) state() string  { return filepath.Join(p.Dir, "server-state") }
+
+// Render turns the wanted state into files. It is pure: equal input gives
+// equal bytes. Everything a file could misread is refused.
+func Render(want Config, paths Paths) (Files, error) {
+	if err := checkConfig(want, func(*Backend) bool { return false }); err != nil {
+		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
+	}
+	maxconn, err := budget(want, paths.FDLimit)
+	if err != nil {
+		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
+	}
+	files := Files{}
+	var text strings.Builder
+	writeGlobal(&text, paths, maxconn)
+	for _, f := range want.Frontends {
+		writeFrontend(&text, f)
+		f.addFiles(files)
+	}
+	for _, b := range want.Backends {
+		writeBackend(&text, b)
+	}
+	cfg, err := parser.New(options.String(text.String()), options.UseV2HTTPCheck)
+	if err != nil {
+		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
+	}
+	if err := setServers(cfg, want.Backends); err != nil {
+		return nil, err
+	}
+	if err := understood(cfg); err != nil {
+		return nil, err
+	}
+	files[ConfigFile] = []byte(cfg.String())
+	return files, nil
+}
+
+// CheckFiles asks HAProxy's own parser about the rendered files in dir. The error
+// carries its words.
+func CheckFiles(ctx context.Context, binary, dir string) error {
+	if _, err := exec.LookPath(binary); err != nil {
+		return missing(binary, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	_, err := command.Run(ctx, binary, "-c", "-f", filepath.Join(dir, ConfigFile))
+	var failed *command.Error
+	if errors.As(err, &failed) && failed.Output != "" {
+		return fmt.Errorf("check haproxy.cfg: %s: %w", complaints(failed.Output), failed.Err)
+	}
+	if err != nil {
+		return fmt.Errorf("check haproxy.cfg: %w", err)
+	}
+	return nil
+}
+
+func missing(binary string, err error) error {
+	return fmt.Errorf("%s is not installed: apt-get install haproxy: %w", binary, err)
+}
+
+// understood fails when the parser met a line it has no type for: such a line
+// was never meant.
+func understood(cfg parser.Parser) error {
+	for _, section := range []parser.Section{parser.Global, parser.Defaults, parser.Frontends, parser.Backends} {
+		names, err := cfg.SectionsGet(section)
+		if section == parser.Global {
+			names, err = []string{parser.GlobalSectionName}, nil
+		}
+		if err != nil {
+			continue // no such section
+		}
+		for _, name := range names {
+			unknown, err := cfg.Get(section, name, "")
+			if errors.Is(err, parseerrors.ErrFetch) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("render haproxy.cfg: %s %s: %w", section, name, err)
+			}
+			return fmt.Errorf("render haproxy.cfg: %s %s: lines that are not HAProxy's: %v", section, name, unknown)
+		}
+	}
+	return nil
+}
+
+func setServers(cfg parser.Parser, backends []*Backend) error {
+	for _, b := range backends {
+		if len(b.Servers) == 0 {
+			continue
+		}
+		servers := make([]types.Server, 0, len(b.Servers))
+		for _, s := range b.Servers {
+			options := serverOptions(b, s)
+			if s.State == Maint {
+				options = append(options, word("disabled"))
+			}
+			if s.Host != "" {
+				options = append(options, value("init-addr", "last,libc,none"))
+			}
+			servers = append(servers, types.Server{Name: s.Name, Address: s.target(), Params: options})
+		}
+		if err := cfg.Set(parser.Backends, b.Name, "server", servers); err != nil {
+			return fmt.Errorf("render haproxy.cfg: backend %s: %w", b.Name, err)
+		}
+	}
+	return nil
+}
+
+// target is the server's address as HAProxy reads it.
+func (s Server) target() string {
+	if s.Host != "" {
+		return fmt.Sprintf("%s:%d", s.Host, s.Port)
+	}
+	return s.Address.String()
+}
+
+func word(name string) params.ServerOption { return &params.ServerOptionWord{Name: name} }
+func value(name, v string) params.ServerOption {
+	return &params.ServerOptionValue{Name: name, Value: v}
+}
+
+// serverOptions are the keywords of a server, the same in the file and in
+// "add server", which inherits nothing from default-server.
+func serverOptions(b *Backend, s Server) []params.ServerOption {
+	inter := cmp.Or(b.Check.Interval, 2*time.Second)
+	list := []params.ServerOption{
+		word("check"),
+		value("inter", millis(inter)),
+		value("fastinter", millis(min(inter, max(inter/4, 200*time.Millisecond)))), // settle a change of mind quickly
+		value("rise", fmt.Sprint(cmp.Or(b.Check.Rise, 2))),
+		value("fall", fmt.Sprint(cmp.Or(b.Check.Fall, 3))),
+		value("weight", fmt.Sprint(s.Weight)),
+	}
+	if b.MaxConn > 0 {
+		list = append(list, value("maxconn", fmt.Sprint(b.MaxConn)))
+	}
+	if s.Backup {
+		list = append(list, word("backup"))
+	}
+	if b.ProxyProtocol {
+		list = append(list, word("send-proxy-v2"), word("check-send-proxy"))
+	}
+	if b.TLS {
+		list = append(list, word("ssl"), value("verify", "none"))
+		if b.Mode == HTTP {
+			list = append(list, value("sni", "req.hdr(host),host_only"))
+		}
+	}
+	return list
+}
+
+func millis(d time.Duration) string { return fmt.Sprintf("%dms", max(1, d.Milliseconds())) }
+
+// structure is what of a haproxy.cfg only a reload can change: all but the
+// servers, and the maxconn that merely follows from their number.
+func structure(cfg []byte) string {
+	lines := slices.DeleteFunc(strings.Split(string(cfg), "\n"), func(line string) bool {
+		return strings.HasPrefix(line, "  server ") || strings.HasPrefix(line, "  maxconn ")
+	})
+	return strings.Join(lines, "\n")
+}
+
+// names lists the files in a fixed order, the main file last: what it refers
+// to must be there before it.
+func (f Files) names() []string {
+	names := slices.Sorted(maps.Keys(f))
+	if i := slices.Index(names, ConfigFile); i >= 0 {
+		names = append(slices.Delete(names, i, i+1), ConfigFile)
+	}
+	return names
+}

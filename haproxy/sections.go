@@ -1,0 +1,152 @@
+package haproxy
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+const defaultRetries, defaultConnect = 3, 3 * time.Second
+
+// writeGlobal writes the sections every configuration shares. hard-stop-after
+// equals the tunnel timeout: a session that a reload leaves on an old worker
+// lives as long as an idle one may, and no old worker lives for ever.
+func writeGlobal(w *strings.Builder, p Paths, maxconn int) {
+	hardStop := cmp.Or(p.HardStop, time.Hour)
+	w.WriteString("global\n  default-path config\n")
+	if maxconn > 0 {
+		fmt.Fprintf(w, "  maxconn %d\n", maxconn)
+	}
+	fmt.Fprintf(w, "  stats socket %s mode 600 level admin expose-fd listeners\n", p.stats())
+	fmt.Fprintf(w, "  hard-stop-after %s\n  mworker-max-reloads 50\n", millis(hardStop))
+	fmt.Fprintf(w, "  log %s len 1024 local0 notice\n", p.log())
+	fmt.Fprintf(w, "  server-state-file %s\n", p.state())
+	fmt.Fprintf(w, `
+defaults vipilot
+  log global
+  option redispatch 1
+  option idle-close-on-response
+  option http-keep-alive
+  http-reuse safe
+  retries %d
+  timeout connect %s
+  timeout client 60s
+  timeout server 60s
+  timeout queue 10s
+  timeout http-request 10s
+  timeout http-keep-alive 60s
+  timeout tunnel 1h
+  load-server-state-from-file global
+`, defaultRetries, millis(defaultConnect))
+}
+
+// writeFrontend writes a frontend. It logs nothing: the log is the health
+// feed, and a request must not pay for it.
+func writeFrontend(w *strings.Builder, f Frontend) {
+	fmt.Fprintf(w, "\nfrontend %s from vipilot\n  mode %s\n  no log\n", f.Name, f.Mode)
+	for _, b := range f.Binds {
+		fmt.Fprintf(w, "  bind %s transparent", netip.AddrPortFrom(b.Address, b.Port))
+		if b.Address.Is6() {
+			w.WriteString(" v6only")
+		}
+		if len(f.Certificates) > 0 {
+			fmt.Fprintf(w, " ssl crt-list %s alpn h2,http/1.1 ssl-min-ver TLSv1.2", f.certList())
+		}
+		w.WriteString("\n")
+	}
+	if f.ClientTimeout > 0 {
+		fmt.Fprintf(w, "  timeout client %s\n", millis(f.ClientTimeout))
+	}
+	if f.Mode == TCP {
+		f.tcpRules(w)
+		return
+	}
+	scheme := "http"
+	if len(f.Certificates) > 0 {
+		scheme = "https"
+	}
+	// What a client claims of its origin is dropped before the truth is added.
+	fmt.Fprintf(w, "  option forwardfor\n  http-request del-header X-Forwarded- -m beg\n  http-request del-header Forwarded\n")
+	fmt.Fprintf(w, "  http-request set-header X-Forwarded-Proto %s\n", scheme)
+	f.httpRules(w)
+}
+
+func (f Frontend) certList() string { return "certs/" + f.Name + ".list" }
+func (c Certificate) file() string  { return "certs/" + c.Name + ".pem" }
+func (f Frontend) hasMap() bool     { return len(f.Routes)+len(f.Redirects) > 0 }
+
+// addFiles adds the files the frontend refers to.
+func (f Frontend) addFiles(files Files) {
+	if f.hasMap() {
+		files[f.mapName()] = f.mapFile()
+	}
+	var list strings.Builder
+	for _, c := range f.Certificates {
+		files[c.file()] = c.PEM
+		list.WriteString(c.file() + "\n")
+	}
+	if list.Len() > 0 {
+		files[f.certList()] = []byte(list.String())
+	}
+}
+
+// writeBackend writes a backend without its servers.
+func writeBackend(w *strings.Builder, b *Backend) {
+	balance := balances[b.Balance]
+	fmt.Fprintf(w, "\nbackend %s from vipilot\n  mode %s\n  balance %s\n", b.Name, b.Mode, balance)
+	if balance == "source" || balance == "uri" {
+		w.WriteString("  hash-type consistent\n") // the only kind that takes servers at run time
+	}
+	if b.StickyCookie != "" {
+		// The cookie is a hash of key, address and port: equal on every node.
+		fmt.Fprintf(w, "  dynamic-cookie-key %s\n  cookie %s insert indirect nocache httponly dynamic\n", b.Name, b.StickyCookie)
+	}
+	if b.Retries != nil {
+		fmt.Fprintf(w, "  retries %d\n", *b.Retries)
+	}
+	for _, t := range []struct {
+		name string
+		d    time.Duration
+	}{{"connect", b.Connect}, {"server", b.Server}, {"queue", b.Queue}, {"tunnel", b.Tunnel}} {
+		if t.d > 0 {
+			fmt.Fprintf(w, "  timeout %s %s\n", t.name, millis(t.d))
+		}
+	}
+	if b.Check.Path != "" {
+		fmt.Fprintf(w, "  option httpchk\n  http-check send meth GET uri %s ver HTTP/1.1 hdr Host localhost\n", b.Check.Path)
+	}
+}
+
+// budget chooses maxconn so that HAProxy's descriptors fit the limit: two for
+// each connection, one for each checked server and listener, and some for
+// itself. HAProxy notices a budget that does not fit only when it starts.
+func budget(want Config, limit int) (int, error) {
+	if limit <= 0 {
+		return want.MaxConn, nil
+	}
+	servers, binds := 0, 0
+	for _, b := range want.Backends {
+		servers += len(b.Servers)
+	}
+	for _, f := range want.Frontends {
+		binds += len(f.Binds)
+	}
+	fixed := servers + servers/4 + binds + 200 // a quarter more for servers that come at run time
+	room := (limit - fixed) / 2
+	if want.MaxConn > room {
+		return 0, fmt.Errorf("maxconn %d needs %d open files (2 per connection, %d for servers, listeners and HAProxy itself), the limit is %d: lower maxconn or raise the limit (ulimit -n, LimitNOFILE)",
+			want.MaxConn, 2*want.MaxConn+fixed, fixed, limit)
+	}
+	if room < 100 {
+		return 0, fmt.Errorf("the limit of %d open files leaves no room for connections (%d go to servers, listeners and HAProxy itself): raise it (ulimit -n, LimitNOFILE)", limit, fixed)
+	}
+	if want.MaxConn > 0 {
+		return want.MaxConn, nil
+	}
+	if room > 1000 {
+		room -= room % 1000 // so that it does not change with every server
+	}
+	return min(room, 100_000), nil
+}

@@ -1,0 +1,221 @@
+package haproxy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// deletion is a server that left and sits in maint until it may be deleted.
+type deletion struct {
+	due   time.Time
+	tries int
+}
+
+// update goes from applied to want, which differ in nothing structural, over
+// the runtime socket, and has the files follow. Where a command failed earlier,
+// HAProxy is asked what it has before it is told what to do.
+func (h *HAProxy) update(ctx context.Context, want Config) (changed bool, err error) {
+	p := plan{h: h}
+	for o, n := range pairs(h.applied.Frontends, want.Frontends, frontendName) {
+		if err := p.frontend(ctx, o, n); err != nil {
+			return false, err
+		}
+	}
+	for o, n := range pairs(h.applied.Backends, want.Backends, backendName) {
+		if *o == *n && (len(h.unsure) == 0 || !h.unsure[(*n).Name]) {
+			continue
+		}
+		if err := p.backend(ctx, *o, *n); err != nil {
+			return false, err
+		}
+	}
+	return h.carryOut(ctx, want, p)
+}
+
+// plan collects what an update has to do.
+type plan struct {
+	h        *HAProxy
+	requests []request
+	certs    []Certificate
+	gone     []ServerKey // left, to be deleted later
+	present  []ServerKey // wanted again or newly
+	verdicts map[ServerKey]Health
+}
+
+func (p *plan) frontend(ctx context.Context, o, n *Frontend) error {
+	for i, c := range n.Certificates {
+		if string(c.PEM) != string(o.Certificates[i].PEM) && !slices.ContainsFunc(p.certs, func(d Certificate) bool { return d.Name == c.Name }) {
+			p.certs = append(p.certs, c)
+		}
+	}
+	unsure := p.h.unsure[n.mapName()]
+	if !n.hasMap() || (!unsure && slices.Equal(o.Routes, n.Routes) && slices.Equal(o.Redirects, n.Redirects)) {
+		return nil
+	}
+	have := o.entries()
+	if unsure {
+		var err error
+		if have, err = p.h.showMap(ctx, n.mapName()); err != nil {
+			return err
+		}
+	}
+	p.requests = append(p.requests, mapRequests(*n, have)...)
+	return nil
+}
+
+func (p *plan) backend(ctx context.Context, o, n *Backend) error {
+	have := o.Servers
+	if p.h.unsure[n.Name] {
+		_, list, err := p.h.showServers(ctx, n.Name)
+		if err != nil {
+			return err
+		}
+		have = servers(list)[n.Name]
+	}
+	p.servers(n, have)
+	return nil
+}
+
+func (p *plan) servers(b *Backend, have []Server) {
+	leaving := func(name string) bool { return p.h.leaving[ServerKey{b.Name, name}] != nil }
+	requests, gone := serverRequests(b, have, leaving)
+	p.requests = append(p.requests, requests...)
+	for _, name := range gone {
+		p.gone = append(p.gone, ServerKey{b.Name, name})
+	}
+	for o, n := range pairs(have, b.Servers, serverName) {
+		if n == nil || (o != nil && o.State == n.State) {
+			continue
+		}
+		key := ServerKey{b.Name, n.Name}
+		p.present = append(p.present, key)
+		if n.State == Ready && (o == nil || o.State == Maint) { // HAProxy takes it for up until a check fails
+			if p.verdicts == nil {
+				p.verdicts = make(map[ServerKey]Health)
+			}
+			p.verdicts[key] = Up
+		}
+	}
+}
+
+// carryOut executes a plan; afterwards want is applied, except in what is then
+// marked unsure.
+func (h *HAProxy) carryOut(ctx context.Context, want Config, p plan) (bool, error) {
+	for _, c := range p.certs {
+		if err := h.cli.setCertificate(ctx, c); err != nil {
+			return false, err // the old certificate is in force and still in applied
+		}
+	}
+	failed, err := h.cli.do(ctx, p.requests)
+	clear(h.unsure)
+	for _, r := range failed {
+		h.unsure[r.owner] = true
+	}
+	for _, key := range p.present {
+		delete(h.leaving, key)
+	}
+	for _, key := range p.gone {
+		if h.leaving[key] == nil {
+			h.leaving[key] = &deletion{due: time.Now().Add(h.deleteDelay(key.Backend))}
+		}
+	}
+	if len(p.gone) > 0 {
+		signal(h.wake)
+	}
+	h.applied = want
+	h.setHealth(p.verdicts, p.gone)
+	changed := len(p.requests)+len(p.certs) > 0
+	if changed {
+		h.save(want)
+	}
+	if err != nil {
+		return changed, fmt.Errorf("update haproxy at run time: %w", err)
+	}
+	return changed, nil
+}
+
+// deleteDelay is how long a server of the backend stays in maint: HAProxy 2.6
+// may crash when a request that is being retried meets a deleted server.
+func (h *HAProxy) deleteDelay(backend string) time.Duration {
+	retries, connect := defaultRetries, defaultConnect
+	i, ok := slices.BinarySearchFunc(h.applied.Backends, backend, func(b *Backend, name string) int { return strings.Compare(b.Name, name) })
+	if ok {
+		b := h.applied.Backends[i]
+		if b.Retries != nil {
+			retries = *b.Retries
+		}
+		if b.Connect > 0 {
+			connect = b.Connect
+		}
+	}
+	return max(h.opts.DeleteDelay, time.Duration(retries+1)*(connect+time.Second))
+}
+
+// reconcile compares everything HAProxy has with want, which its structure
+// already equals, and corrects it. It returns the difference that needs a
+// reload, "" after it did its work.
+func (h *HAProxy) reconcile(ctx context.Context, want Config) (cause string, changed bool, err error) {
+	_, list, err := h.showServers(ctx, "")
+	if err != nil {
+		return "", false, err
+	}
+	have := servers(list)
+	p := plan{h: h, verdicts: make(map[ServerKey]Health)}
+	for _, o := range list {
+		p.verdicts[o.ServerKey] = o.health
+	}
+	for _, b := range want.Backends {
+		for o, n := range pairs(have[b.Name], b.Servers, serverName) {
+			if n != nil && ((o == nil && n.Host != "") || (o != nil && o.target() != n.target())) {
+				return "backend " + b.Name + ": server " + n.Name + " differs from what runs", false, nil
+			}
+		}
+		p.servers(b, have[b.Name])
+	}
+	for _, f := range want.Frontends {
+		if !f.hasMap() {
+			continue
+		}
+		have, err := h.showMap(ctx, f.mapName())
+		if err != nil {
+			return "", false, err
+		}
+		p.requests = append(p.requests, mapRequests(f, have)...)
+	}
+	changed, err = h.carryOut(ctx, want, p)
+	return "", changed, err
+}
+
+// showServers asks for the servers of a backend, of all when it is "".
+func (h *HAProxy) showServers(ctx context.Context, backend string) (string, []observed, error) {
+	text, err := h.cli.ask(ctx, strings.TrimSpace("show servers state "+backend))
+	if err != nil {
+		return "", nil, err
+	}
+	list, err := parseState(text)
+	return text, list, err
+}
+
+// showMap asks for the entries of a map, sorted by key.
+func (h *HAProxy) showMap(ctx context.Context, name string) ([]entry, error) {
+	text, err := h.cli.ask(ctx, "show map "+name)
+	if err != nil {
+		return nil, err
+	}
+	var list []entry
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) == 0:
+		case len(fields) == 3 && strings.HasPrefix(fields[0], "0x"):
+			list = append(list, entry{fields[1], fields[2]})
+		default:
+			return nil, fmt.Errorf("show map %s: %s", name, firstLine(line))
+		}
+	}
+	slices.SortFunc(list, func(a, b entry) int { return strings.Compare(a.key, b.key) })
+	return list, nil
+}
