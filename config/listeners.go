@@ -1,0 +1,115 @@
+package config
+
+// mode is what happens to a connection on one port of a VIP. Services share a
+// port when they want the same, plain tcp excepted: nothing tells its services apart.
+type mode string
+
+const (
+	plainHTTP   mode = "http"
+	tlsHTTP     mode = "http with tls"
+	plainTCP    mode = "tcp"
+	passthrough mode = "tcp with sni"
+)
+
+// listener is one port of a VIP.
+type listener struct {
+	vip  string
+	port uint16
+}
+
+// use is one service's use of a listener.
+type use struct {
+	on   listener
+	mode mode
+	at   value // its port, or the closest place given
+}
+
+// request is what a service answers on a listener: a host and path prefix, or
+// a server name. An empty host is every host.
+type request struct {
+	on         listener
+	host, path string
+}
+
+// compareServices wants services that share a port to agree what it is, and
+// every request to belong to one service.
+func (l *loader) compareServices() {
+	ports, requests := make(map[listener]use), make(owners[request])
+	for _, s := range l.cfg.Services {
+		if l.broken[declaration{kindService, s.Name}] {
+			continue
+		}
+		at, agreed := l.declared[kindService][s.Name], true
+		for _, u := range usesOf(s, at) {
+			agreed = share(ports, u) && agreed
+		}
+		switch {
+		case !agreed: // its requests have no port of their own to be compared on
+		case s.HTTP != nil:
+			claimRoutes(requests, s, at)
+		default:
+			for i, item := range at.dig("tcp", "sni").list() {
+				requests.claim(request{on: listener{s.VIP, s.TCP.Port}, host: s.TCP.SNI[i]}, item,
+					"%s on port %d of %s goes to another service already: %s", s.TCP.SNI[i], s.TCP.Port, s.VIP)
+			}
+		}
+	}
+}
+
+// usesOf gives the listeners of a service.
+func usesOf(s Service, at value) []use {
+	if s.TCP != nil {
+		u := use{listener{s.VIP, s.TCP.Port}, plainTCP, at.dig("tcp", "port")}
+		if len(s.TCP.SNI) > 0 {
+			u.mode = passthrough
+		}
+		return []use{u}
+	}
+	list := []use{{listener{s.VIP, s.HTTP.Port}, plainHTTP, at.dig("http", "port")}}
+	if s.HTTP.TLS != nil {
+		list = append(list, use{listener{s.VIP, s.HTTP.TLS.Port}, tlsHTTP, at.dig("http", "tls", "port")})
+	}
+	return list
+}
+
+// share says whether a use agrees with the first of its listener.
+func share(ports map[listener]use, u use) bool {
+	first, taken := ports[u.on]
+	if !taken {
+		ports[u.on] = u
+		return true
+	}
+	if first.mode == u.mode && u.mode != plainTCP {
+		return true
+	}
+	u.at.faultf("port %d of %s is %s here and %s in %s, at %s", u.on.port, u.on.vip, u.mode, first.mode, first.at.path, first.at.place()).
+		Hint = "use another port or another VIP"
+	return false
+}
+
+// claimRoutes claims every host and path of an http service, on its plain port
+// and its port with tls; a clash on both is reported once.
+func claimRoutes(requests owners[request], s Service, at value) {
+	ports := []uint16{s.HTTP.Port}
+	if s.HTTP.TLS != nil {
+		ports = append(ports, s.HTTP.TLS.Port)
+	}
+	hosts, places := []string{""}, []value{at.dig("http")}
+	if len(s.HTTP.Hosts) > 0 {
+		hosts, places = s.HTTP.Hosts, at.dig("http", "hosts").list()
+	}
+	for i, host := range hosts {
+		for _, path := range s.HTTP.Paths {
+			for _, port := range ports {
+				what := host + path
+				if host == "" {
+					what = "every host's " + path
+				}
+				if !requests.claim(request{listener{s.VIP, port}, host, path}, places[i],
+					"%s on port %d of %s goes to another service already: %s", what, port, s.VIP) {
+					break
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// unsupported lists what the contract has and this program has not yet. Such
+// a key is read and checked like any other, and then refused: nothing that
+// was asked for is silently left undone. To support it, delete its line.
+var unsupported = map[string]struct {
+	when func(scalar string) bool
+	hint string
+}{
+	"hosts.*.docker":                       {is("ssh://…"), "use tcp:// with tls"},
+	"hosts.*.swarm":                        {is("true"), ""},
+	"vips.*.announce.protocols[]":          {is("ospf"), "use bgp"},
+	"vips.*.announce.backup":               {is("med", "prepend"), "use withdraw"},
+	"services.*.udp":                       {always, ""},
+	"services.*.backend.containers.swarm":  {always, ""},
+	"services.*.backend.tls":               {is("true"), ""},
+	"services.*.backend.servers[]":         {isHostName, "write the IP address"},
+	"services.*.backend.servers[].address": {isHostName, "write the IP address"},
+	"routing.ospf":                         {always, ""},
+	"routing.bgp.speaker":                  {is("frr"), "use gobgp"},
+	"routing.bgp.graceful_restart":         {isNonZero, "leave it out"},
+	"guard":                                {always, ""},
+}
+
+// refuseUnsupported reports a value that the table lists.
+func (v value) refuseUnsupported() {
+	row, ok := unsupported[v.shape]
+	if !ok {
+		return
+	}
+	text := ""
+	if v.node.Kind == yaml.ScalarNode {
+		text = v.node.Value
+	}
+	if !row.when(text) {
+		return
+	}
+	what := v.shape[strings.LastIndexByte(v.shape, '.')+1:]
+	if what = strings.TrimSuffix(what, "[]"); text != "" {
+		what += ": " + strings.Trim(quote(text), `"`)
+	}
+	v.faultf("%s is not supported yet", what).Hint = row.hint
+}
+
+func always(string) bool { return true }
+
+// is compares with the words; one that ends in … stands for all that begin like it.
+func is(words ...string) func(string) bool {
+	return func(scalar string) bool {
+		return slices.ContainsFunc(words, func(word string) bool {
+			prefix, cut := strings.CutSuffix(word, "…")
+			return scalar == word || cut && strings.HasPrefix(scalar, prefix)
+		})
+	}
+}
+
+func isHostName(scalar string) bool {
+	s, err := parseServer(scalar)
+	return err == nil && s.Host != ""
+}
+
+func isNonZero(scalar string) bool { return strings.Trim(scalar, "0smh") != "" }

@@ -1,0 +1,90 @@
+package config
+
+import (
+	"hash/fnv"
+	"time"
+)
+
+// readVIP reads vips.<name>. What depends on the nodes is filled in by place.
+func readVIP(v value) VIP {
+	vip := VIP{Name: v.name(), HA: VRRP, VRRP: defaultVRRP(v.name()), Pos: v.keyPos()}
+	object([]value{v}, keys{
+		"addresses": into(&vip.Addresses, someOf(asServiceAddress)),
+		"ha":        into(&vip.HA, word(VRRP, Anycast, Static)),
+		"nodes":     into(&vip.Nodes, someOf(asRef(kindNode))),
+		"vrrp":      func(o value) { readVRRP(o, &vip.VRRP) },
+		"announce":  func(a value) { vip.Announce = readAnnounce(a) },
+	}, "addresses")
+
+	if vip.HA == VRRP {
+		return vip
+	}
+	vip.VRRP = VRRPOptions{}
+	if v.has("vrrp") {
+		v.dig("vrrp").faultf("has no effect with ha: %s", vip.HA)
+	}
+	if a := v.dig("announce"); a.has("backup") {
+		a.dig("backup").faultf("has no effect with ha: %s", vip.HA).Hint = "there are no backups without VRRP"
+	}
+	return vip
+}
+
+func defaultVRRP(name string) VRRPOptions {
+	return VRRPOptions{
+		ID:             derivedVRID(name),
+		AdvertInterval: 200 * time.Millisecond,
+		Preempt:        true,
+		PreemptDelay:   5 * time.Second,
+	}
+}
+
+// readVRRP reads vips.<name>.vrrp over the defaults in o.
+func readVRRP(v value, o *VRRPOptions) {
+	const centi = 10 * time.Millisecond // VRRP counts hundredths of a second, in twelve bits
+	object([]value{v}, keys{
+		"id":              into(&o.ID, number[uint8](1, 255)),
+		"interface":       into(&o.Interface, asInterface),
+		"advert_interval": into(&o.AdvertInterval, asDuration(centi, 4095*centi, centi)),
+		"preempt":         into(&o.Preempt, asBool),
+		"preempt_delay":   into(&o.PreemptDelay, asDuration(0, 1000*time.Second, time.Millisecond)),
+		"unicast":         into(&o.Unicast, asBool),
+		"password_file":   into(&o.Password, asVRRPPassword),
+	})
+	if !o.Preempt {
+		o.PreemptDelay = 0
+		if v.has("preempt_delay") {
+			v.dig("preempt_delay").faultf("has no effect with preempt: false")
+		}
+	}
+	if o.Password != "" && o.AdvertInterval%time.Second != 0 {
+		v.dig("password_file").warnf("a password needs VRRPv2, whose adverts come in whole seconds; this interval is %s", brief(o.AdvertInterval)).
+			Hint = "set advert_interval to 1s, or drop the password"
+	}
+}
+
+// derivedVRID gives the virtual router ID of a VIP that sets none. It depends
+// on the name alone, so that a new VIP never changes that of another.
+func derivedVRID(name string) uint8 {
+	hash := fnv.New32a()
+	hash.Write([]byte(name))
+	return uint8(hash.Sum32()%255) + 1
+}
+
+// readAnnounce reads vips.<name>.announce.
+func readAnnounce(v value) *Announce {
+	a := Announce{When: WhenServing, Backup: BackupWithdraw}
+	var protocols []string
+	object([]value{v}, keys{
+		"protocols":   into(&protocols, someOf(word("bgp", "ospf"))),
+		"when":        into(&a.When, word(WhenServing, WhenProxy)),
+		"backup":      into(&a.Backup, word(BackupWithdraw, BackupMED, BackupPrepend)),
+		"communities": into(&a.Communities, someOf(asCommunity)),
+	}, "protocols")
+	for _, p := range protocols {
+		a.BGP, a.OSPF = a.BGP || p == "bgp", a.OSPF || p == "ospf"
+	}
+	if len(protocols) > 0 && !a.BGP && v.has("communities") {
+		v.dig("communities").faultf("has no effect without protocol bgp")
+	}
+	return &a
+}
