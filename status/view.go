@@ -39,9 +39,9 @@ func toneOf(state string) tone {
 	switch state {
 	case "ready", "connected", "running", "master", "active":
 		return good
-	case "starting", "drain", "connecting", "unknown":
+	case "starting", "drain", "connecting", "unknown", "":
 		return warn
-	case "backup", "none", "off", "":
+	case "backup", "none", "off":
 		return off
 	}
 	return bad
