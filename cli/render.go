@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
+
+	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/controller"
+)
+
+func (p Program) renderCommand() *cobra.Command {
+	var node, endpoints, out, runDir string
+	hostname, _ := os.Hostname()
+	cmd := &cobra.Command{
+		Use:   "render SOURCE --node NAME -o DIR",
+		Short: "Write the files a node would run",
+		Long: `Write the files a node would run: haproxy.cfg (with maps/ and certs/), keepalived.conf
+and routes.json. Nothing is started and no engine is asked; --endpoints names a YAML or
+JSON file that stands for the containers:
+
+  todo: [10.77.0.11:32768, {name: app2/web-1, address: "10.77.0.12:32768"}]
+
+or the answer of GET /v1/status. Keys in the written files may be secret: only the owner
+can read them.`,
+		Example: `  vipilot render . --node lb1 -o /tmp/lb1 && haproxy -c -f /tmp/lb1/haproxy.cfg
+  curl -s lb1:9890/v1/status >now.json && vipilot render . --node lb1 --endpoints now.json -o /tmp/lb1`,
+		Args: exactly("SOURCE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				return usageError{fmt.Errorf("-o DIR is required; see vipilot render --help")}
+			}
+			source, err := directory(args[0])
+			if err != nil {
+				return err
+			}
+			cfg, err := config.Load(source)
+			if err != nil {
+				return err
+			}
+			given, err := readEndpoints(endpoints)
+			if err != nil {
+				return err
+			}
+			files, err := controller.Render(cfg, node, given, runDir)
+			if err != nil {
+				return err
+			}
+			if err := controller.WriteFiles(out, files); err != nil {
+				return err
+			}
+			for _, name := range slices.Sorted(maps.Keys(files)) {
+				fmt.Fprintln(p.Stdout, filepath.Join(out, name))
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&node, "node", hostname, "the node's name under nodes:")
+	flags.StringVarP(&out, "output", "o", "", "directory to write into (required)")
+	flags.StringVar(&endpoints, "endpoints", "", "file with the endpoints of each service")
+	flags.StringVar(&runDir, "run-dir", "/run/vipilot", "run directory that sockets are named by")
+	return cmd
+}
+
+// readEndpoints reads endpoints by service, plain or as a status report.
+func readEndpoints(name string) (controller.Given, error) {
+	if name == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read endpoints: %w", err)
+	}
+	var report struct {
+		Services map[string]struct{ Endpoints []givenEndpoint }
+	}
+	given := make(controller.Given)
+	if err := yaml.Unmarshal(data, &report); err == nil && len(report.Services) > 0 {
+		for service, s := range report.Services {
+			for _, e := range s.Endpoints {
+				given[service] = append(given[service], controller.GivenEndpoint(e))
+			}
+		}
+		return given, nil
+	}
+	var plain map[string][]givenEndpoint
+	if err := yaml.Unmarshal(data, &plain); err != nil {
+		return nil, fmt.Errorf("read endpoints %s: %w; write SERVICE: [ADDRESS:PORT, …]", name, err)
+	}
+	for service, endpoints := range plain {
+		for _, e := range endpoints {
+			given[service] = append(given[service], controller.GivenEndpoint(e))
+		}
+	}
+	return given, nil
+}
+
+type givenEndpoint controller.GivenEndpoint
+
+// UnmarshalYAML takes "address:port" or {name: …, address: …}.
+func (g *givenEndpoint) UnmarshalYAML(node *yaml.Node) error {
+	raw := struct{ Name, Address string }{}
+	if node.Kind == yaml.ScalarNode {
+		raw.Address = node.Value
+	} else if err := node.Decode(&raw); err != nil {
+		return err
+	}
+	address, err := netip.ParseAddrPort(raw.Address)
+	if err != nil {
+		return fmt.Errorf("line %d: %q is no address:port", node.Line, raw.Address)
+	}
+	g.Name, g.Address = raw.Name, address
+	return nil
+}

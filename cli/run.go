@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vipilot/vipilot/controller"
+)
+
+// oneOf is a flag that takes one of a few words.
+type oneOf struct {
+	value string
+	words []string
+}
+
+func (o *oneOf) String() string { return o.value }
+func (o *oneOf) Type() string   { return strings.Join(o.words, "|") }
+
+func (o *oneOf) Set(s string) error {
+	for _, w := range o.words {
+		if s == w {
+			o.value = s
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is none of %s", s, strings.Join(o.words, ", "))
+}
+
+type runFlags struct {
+	config, node, runDir, stateDir, listen, tokenFile string
+	onExit, logFormat                                 oneOf
+	haproxy, keepalived                               oneOf
+}
+
+func (p Program) runCommand() *cobra.Command {
+	hostname, _ := os.Hostname()
+	f := runFlags{
+		onExit:     oneOf{"drain", []string{"drain", "leave"}},
+		logFormat:  oneOf{"text", []string{"text", "json"}},
+		haproxy:    oneOf{"managed", []string{"managed", "attach"}},
+		keepalived: oneOf{"managed", []string{"managed", "attach"}},
+	}
+	cmd := &cobra.Command{
+		Use:   "run --config SOURCE",
+		Short: "Run the controller of this node",
+		Long: `Run the controller of this node. It starts and supervises HAProxy, keepalived and the
+sentinel, or adopts those that a predecessor left running.
+
+Each flag is also an environment variable: --run-dir is VIPILOT_RUN_DIR.
+On SIGTERM the node is drained first (--on-exit drain); a second signal ends at once.`,
+		Example: `  vipilot run --config /etc/vipilot
+  vipilot run --config /etc/vipilot --node lb1 --listen 10.77.0.21:9890 --log-format json`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.run(cmd, f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.config, "config", "", "directory of the configuration (required)")
+	flags.StringVar(&f.node, "node", hostname, "this node's name under nodes:")
+	flags.StringVar(&f.runDir, "run-dir", "/run/vipilot", "sockets and generated files")
+	flags.StringVar(&f.stateDir, "state-dir", "/var/lib/vipilot", "last good configuration and endpoints")
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:9890", "status listener, HOST:PORT or unix:PATH")
+	flags.StringVar(&f.tokenFile, "token-file", "", "file with the token that lets TCP clients change state")
+	flags.Var(&f.onExit, "on-exit", "on SIGTERM: drain the node in order, or leave everything running")
+	flags.Var(&f.logFormat, "log-format", "how to log on stderr")
+	flags.Var(&f.haproxy, "haproxy", "start and supervise HAProxy, or attach to one that runs")
+	flags.Var(&f.keepalived, "keepalived", "start and supervise keepalived, or attach to one that runs")
+	return cmd
+}
+
+func (p Program) run(cmd *cobra.Command, f runFlags) error {
+	if f.config == "" {
+		return usageError{fmt.Errorf("--config is required; see vipilot run --help")}
+	}
+	for name, flag := range map[string]oneOf{"haproxy": f.haproxy, "keepalived": f.keepalived} {
+		if flag.value == "attach" {
+			return usageError{fmt.Errorf("--%s attach is not supported yet; use managed", name)}
+		}
+	}
+	source, err := directory(f.config)
+	if err != nil {
+		return err
+	}
+	token, err := readToken(f.tokenFile)
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find own program: %w", err)
+	}
+	log := p.logger(f.logFormat.value)
+	log.Info("starting", "version", p.Version, "node", f.node, "config", f.config, "run_dir", f.runDir, "state_dir", f.stateDir)
+	err = controller.New(controller.Options{
+		Node: f.node, Source: source, RunDir: f.runDir, StateDir: f.stateDir, Listen: f.listen, Token: token,
+		DrainOnEnd: f.onExit.value == "drain", Version: p.Version, Executable: self, Logger: log,
+	}).Run(cmd.Context())
+	return err
+}
+
+func (p Program) logger(format string) *slog.Logger {
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(p.Stderr, nil))
+	}
+	return slog.New(slog.NewTextHandler(p.Stderr, nil))
+}
+
+func readToken(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return "", fmt.Errorf("read --token-file: %w", err)
+	}
+	token := strings.TrimSpace(string(data))
+	if token == "" {
+		return "", fmt.Errorf("--token-file %s is empty", name)
+	}
+	return token, nil
+}

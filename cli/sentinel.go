@@ -1,0 +1,29 @@
+package cli
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vipilot/vipilot/sentinel"
+)
+
+// sentinelCommand is what the controller starts; people do not type it.
+func (p Program) sentinelCommand() *cobra.Command {
+	var runDir, deadman string
+	cmd := &cobra.Command{
+		Use:    "sentinel --run-dir DIR",
+		Short:  "Guard the node: announce only while HAProxy lives and the kernel holds the address",
+		Hidden: true,
+		Args:   exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if deadman != "" {
+				return sentinel.DeadMan(deadman, os.NewFile(3, "sentinel's life"))
+			}
+			return sentinel.Run(cmd.Context(), sentinel.Options{RunDir: runDir, Logger: p.logger("text")})
+		},
+	}
+	cmd.Flags().StringVar(&runDir, "run-dir", "/run/vipilot", "run directory of the node")
+	cmd.Flags().StringVar(&deadman, "deadman", "", "write a fault into this track file when descriptor 3 closes")
+	return cmd
+}

@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vipilot/vipilot/controller"
+	"github.com/vipilot/vipilot/status"
+)
+
+// askTimeout bounds a question to the controller.
+const askTimeout = 5 * time.Second
+
+// target is where a running controller is reached.
+type target struct{ runDir, addr string }
+
+func (t *target) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&t.runDir, "run-dir", "/run/vipilot", "run directory of the controller")
+	cmd.Flags().StringVar(&t.addr, "addr", "", "status listener of the controller, HOST:PORT or unix:PATH, instead of its run directory")
+}
+
+func (t target) client() *status.Client {
+	return status.NewClient(cmp.Or(t.addr, "unix:"+controller.Socket(t.runDir)))
+}
+
+func (p Program) statusCommand() *cobra.Command {
+	var at target
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show this node at a glance",
+		Example: `  vipilot status
+  vipilot status --addr 10.77.0.21:9890 --json | jq .vips`,
+		Args: exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), askTimeout)
+			defer cancel()
+			report, err := at.client().Report(ctx)
+			if err != nil {
+				return fmt.Errorf("%w; is `vipilot run` running with this --run-dir or --listen?", err)
+			}
+			if asJSON {
+				return p.encode(report)
+			}
+			status.WriteText(p.Stdout, report, p.onTerminal(p.Stdout))
+			return nil
+		},
+	}
+	at.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print GET /v1/status")
+	return cmd
+}

@@ -1,0 +1,172 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vipilot/vipilot/haproxy"
+	"github.com/vipilot/vipilot/routing"
+	"github.com/vipilot/vipilot/routing/remote"
+)
+
+// stepTimeout bounds one step of a round.
+const stepTimeout = 30 * time.Second
+
+// applied is what became of the last round.
+type applied struct {
+	want     Desired
+	at       time.Time // when the configuration in force was applied
+	revision string
+	routed   remote.Want // last told to the sentinel
+	told     bool
+	errs     stepErrors
+	behind   bool // a reload waits for its turn
+	refused  string
+	refusal  error
+}
+
+// stepErrors are the failures of the last round, by component.
+type stepErrors struct{ desire, proxy, election, addresses, router error }
+
+func (e stepErrors) join() error {
+	return errors.Join(e.desire, e.proxy, e.election, e.addresses, e.router)
+}
+
+// round makes the decision true: withdraw what must go, HAProxy, keepalived,
+// anycast addresses, announce the rest. A failed HAProxy step blocks new
+// announcements, never withdrawals. It returns what changed, for the log.
+func (l *loop) round(ctx context.Context) (changed string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	var errs stepErrors
+	defer func() { l.applied.errs = errs }()
+	want, err := l.plan.desire(l.in)
+	if err != nil {
+		errs.desire = err
+		return "", err
+	}
+	l.forget(want)
+	var done []string
+	note := func(what string, changed bool) {
+		if changed {
+			done = append(done, what)
+		}
+	}
+
+	if keep, less := without(l.applied.routed.Routing, want.Routing); l.applied.told && less {
+		keep := remote.Want{Routing: keep, Gate: l.applied.routed.Gate, TrackFile: l.applied.routed.TrackFile}
+		withdrawn, err := l.tell(ctx, keep)
+		errs.router = err
+		note("withdrawn", withdrawn)
+	}
+
+	change, err := l.proxy.Set(ctx, want.HAProxy)
+	errs.proxy = err
+	l.applied.behind = change.Retry > 0
+	if change.Retry > 0 {
+		l.again(ctx, change.Retry)
+	}
+	note(describe(change), change.Kind != haproxy.None)
+	l.prober.set(wantProbes(want))
+	l.applied.want = want
+	if err == nil {
+		errs = l.placeAndAnnounce(ctx, &want, errs, note)
+	} else {
+		errs.router = errors.Join(errs.router, l.guardOnly(ctx))
+	}
+	if err := errs.join(); err != nil {
+		return strings.Join(done, ", "), err
+	}
+	if l.applied.revision != l.in.Config.Revision {
+		l.applied.revision, l.applied.at = l.in.Config.Revision, time.Now()
+	}
+	return strings.Join(done, ", "), nil
+}
+
+// placeAndAnnounce does the steps that need a HAProxy that serves.
+func (l *loop) placeAndAnnounce(ctx context.Context, want *Desired, errs stepErrors, note func(string, bool)) stepErrors {
+	l.observe() // what the proxy step did to the servers decides what is announced
+	want.Silent = make(map[string]string)
+	want.Routing = wantRouting(l.in, l.plan.node, want)
+	l.applied.want = *want
+	trackFile := trackFile(l.opts.RunDir)
+	// keepalived needs the track file, so the sentinel is told first. A
+	// predecessor's announcements must not be interrupted: the first word is
+	// the whole one, and the gate holds back what is not served or not held.
+	first := remote.Want{Routing: want.Routing, Gate: l.gate(), TrackFile: trackFile}
+	if l.applied.told {
+		first.Routing = l.applied.routed.Routing
+	}
+	told, err := l.tell(ctx, first)
+	errs.router = errors.Join(errs.router, err)
+	note("sentinel", told)
+
+	want.VRRP.TrackFile = trackFile
+	changed, err := l.election.Set(ctx, want.VRRP)
+	errs.election = err
+	note("keepalived", changed)
+
+	changed, err = l.addresses.Set(ctx, want.Anycast)
+	errs.addresses = err
+	note("anycast addresses", changed)
+
+	announced, err := l.tell(ctx, remote.Want{Routing: want.Routing, Gate: l.gate(), TrackFile: trackFile})
+	errs.router = errors.Join(errs.router, err)
+	note("announced", announced)
+	return errs
+}
+
+// guardOnly tells the sentinel which HAProxy lives, and no new prefix.
+func (l *loop) guardOnly(ctx context.Context) error {
+	if !l.applied.told {
+		return nil
+	}
+	keep := l.applied.routed
+	keep.Gate = l.gate()
+	_, err := l.tell(ctx, keep)
+	return err
+}
+
+func (l *loop) gate() remote.Gate {
+	s := l.proxy.Status()
+	if !s.Running {
+		return remote.Gate{}
+	}
+	return remote.Gate{PID: s.PID, StartTime: s.StartTime, Socket: s.StatsSocket}
+}
+
+// tell hands the sentinel its wanted state unless it has it already.
+func (l *loop) tell(ctx context.Context, want remote.Want) (bool, error) {
+	if l.applied.told && reflect.DeepEqual(want, l.applied.routed) {
+		return false, nil
+	}
+	changed, err := l.router.Set(ctx, want)
+	if err != nil {
+		return false, fmt.Errorf("tell the sentinel: %w", err)
+	}
+	l.applied.routed, l.applied.told = want, true
+	return changed, nil
+}
+
+// without is what remains of old when everything that want does not have is
+// withdrawn, and whether that is less than old.
+func without(old, want routing.Config) (routing.Config, bool) {
+	kept := old
+	kept.Prefixes = slices.DeleteFunc(slices.Clone(old.Prefixes), func(p routing.Prefix) bool {
+		return !slices.ContainsFunc(want.Prefixes, func(w routing.Prefix) bool { return w.Prefix == p.Prefix })
+	})
+	return kept, len(kept.Prefixes) < len(old.Prefixes)
+}
+
+// describe is what HAProxy did, for the log.
+func describe(c haproxy.Change) string {
+	if c.Cause == "" {
+		return "haproxy " + string(c.Kind)
+	}
+	return fmt.Sprintf("haproxy %s (%s)", c.Kind, c.Cause)
+}

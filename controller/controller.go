@@ -1,0 +1,82 @@
+// Package controller owns the state of one node: everything a decision may
+// depend on, the loop that folds events into it, and the order of the steps
+// that make the decision true. [Desire] is the decision, a pure function;
+// the text of daemons' files belongs to other rooms.
+//
+//	c := controller.New(controller.Options{Node: "lb1", Source: config.Dir("/etc/vipilot"), …})
+//	err := c.Run(ctx)
+package controller
+
+import (
+	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/discovery"
+	"github.com/vipilot/vipilot/haproxy"
+	"github.com/vipilot/vipilot/routing"
+	"github.com/vipilot/vipilot/vrrp"
+
+	"net/netip"
+	"time"
+)
+
+// Input is everything a decision may depend on. Its values are immutable; the
+// maps belong to the loop and are not kept by Desire.
+type Input struct {
+	Node     string
+	Config   *config.Config
+	Hosts    map[string]discovery.Snapshot
+	Answered map[string]*Answers // by service
+	Health   map[haproxy.ServerKey]haproxy.Health
+	Leaving  bool // the node is about to stop: announce nothing
+}
+
+// Answers remembers which servers of one service have answered, since the
+// start given: a container that was started again has to answer again. It is
+// replaced, never changed.
+type Answers struct {
+	Started map[string]time.Time // by server name
+}
+
+func (a *Answers) has(server string, started time.Time) bool {
+	if a == nil {
+		return false
+	}
+	since, ok := a.Started[server]
+	return ok && since.Equal(started)
+}
+
+// Desired is the whole wanted state of the node, with a reason for everything
+// that is refused.
+type Desired struct {
+	HAProxy haproxy.Config
+	VRRP    vrrp.Config
+	Routing routing.Config
+	Anycast []netip.Addr // addresses this node carries on lo
+	Pools   map[string]*Pool
+	// Silent says why a VIP that could be announced is not wanted announced.
+	Silent map[string]string
+}
+
+// Pool is who serves one service: its members, and who was turned away.
+type Pool struct {
+	Members  []Member              // sorted by Name
+	Rejected []discovery.Rejection // sorted by Name
+	Backend  *haproxy.Backend
+}
+
+// Member is one endpoint of a service and the server it becomes.
+type Member struct {
+	discovery.Endpoint
+	Server   string // HAProxy's name for it
+	Started  time.Time
+	Answered bool // it has accepted a connection, or passed the service's check, since Started
+	Static   bool
+	Backup   bool
+}
+
+// serves reports whether new sessions may go to m.
+func (m Member) serves() bool { return m.Answered && !m.Drain }
+
+// ready reports whether m serves and HAProxy does not say otherwise.
+func (m Member) ready(h haproxy.Health) bool {
+	return m.serves() && h != haproxy.Down && (!m.Static || h == haproxy.Up)
+}

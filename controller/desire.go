@@ -1,0 +1,184 @@
+package controller
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/discovery"
+	"github.com/vipilot/vipilot/haproxy"
+)
+
+// Desire decides what the node should do. It is pure: equal input gives equal
+// output, and nothing outside is read or changed.
+func Desire(in Input) (Desired, error) { return new(planner).desire(in) }
+
+// planner is Desire with a memory: what one host's containers mean, and who
+// serves one service, are kept until something they depend on changes, so one
+// event costs one host and the services it touches. With an empty memory it
+// is Desire itself, and a test holds the two together.
+type planner struct {
+	config    *config.Config
+	node      config.Node
+	leaving   bool
+	selection *selection
+	frontends []haproxy.Frontend
+	views     map[string]*view
+	pools     []*pool // by index of the service in selection
+}
+
+// pool is a Pool and what it was made from.
+type pool struct {
+	Pool
+	answers *Answers
+}
+
+func (p *planner) desire(in Input) (Desired, error) {
+	if err := p.adopt(in); err != nil {
+		return Desired{}, err
+	}
+	dirty := p.lookAtHosts(in)
+	d := Desired{Pools: make(map[string]*Pool, len(p.pools)), Silent: make(map[string]string)}
+	d.HAProxy.Frontends = p.frontends
+	d.HAProxy.Backends = make([]*haproxy.Backend, len(p.pools))
+	for i, service := range p.selection.services {
+		answers := in.Answered[service.Name]
+		if dirty[i] || p.pools[i] == nil || p.pools[i].answers != answers {
+			p.refill(i, answers)
+		}
+		d.Pools[service.Name] = &p.pools[i].Pool
+		d.HAProxy.Backends[i] = p.pools[i].Backend
+	}
+	d.VRRP = wantVRRP(in.Config, p.node)
+	d.Anycast = wantAnycast(in.Config, p.node)
+	d.Routing = wantRouting(in, p.node, &d)
+	return d, nil
+}
+
+// adopt forgets everything when the configuration is another one.
+func (p *planner) adopt(in Input) error {
+	if p.config == in.Config && p.node.Name == in.Node && p.leaving == in.Leaving {
+		return nil
+	}
+	node, ok := in.Config.Node(in.Node)
+	if !ok {
+		return fmt.Errorf("node %q is not declared (declared: %s); declare it under nodes: or start with --node", in.Node, nodeNames(in.Config))
+	}
+	services := servedBy(in.Config, node)
+	*p = planner{
+		config: in.Config, node: node, leaving: in.Leaving,
+		selection: newSelection(services),
+		frontends: wantFrontends(in.Config, services),
+		views:     make(map[string]*view),
+		pools:     make([]*pool, len(services)),
+	}
+	return nil
+}
+
+// lookAtHosts brings the views up to date and returns the services touched.
+func (p *planner) lookAtHosts(in Input) map[int]bool {
+	dirty := make(map[int]bool)
+	for _, host := range p.config.Hosts {
+		containers := in.Hosts[host.Name].Containers
+		old := p.views[host.Name]
+		if old.isOf(containers) {
+			continue
+		}
+		fresh := p.selection.look(containers, p.wants(host))
+		p.views[host.Name] = fresh
+		markChanged(dirty, old, fresh)
+	}
+	return dirty
+}
+
+// wants says what a service asks of a container on host.
+func (p *planner) wants(host config.Host) func(config.Service) discovery.Want {
+	direct := make(map[string]bool)
+	for _, n := range p.config.Networks {
+		if n.Direct != nil {
+			direct[n.Name] = *n.Direct
+		}
+	}
+	local := host.Docker.Scheme == "unix" || host.Address.IsLoopback() || (host.Address.IsValid() && host.Address == p.node.Address)
+	return func(s config.Service) discovery.Want {
+		return discovery.Want{
+			Host: host.Name, HostAddress: host.Address, Local: local, HostDrained: host.Drain,
+			Port: s.Backend.Port, Network: s.Backend.Network, Direct: direct,
+		}
+	}
+}
+
+// markChanged adds the services that old and fresh do not see alike.
+func markChanged(dirty map[int]bool, old, fresh *view) {
+	if old == nil {
+		old = new(view)
+	}
+	for _, pair := range [][2]*view{{old, fresh}, {fresh, old}} {
+		for i, members := range pair[0].members {
+			if !slices.Equal(members, pair[1].members[i]) {
+				dirty[i] = true
+			}
+		}
+		for i, rejected := range pair[0].rejected {
+			if !slices.Equal(rejected, pair[1].rejected[i]) {
+				dirty[i] = true
+			}
+		}
+	}
+}
+
+// refill makes the pool of service i anew, keeping the backend's identity
+// where nothing about it changed.
+func (p *planner) refill(i int, answers *Answers) {
+	service := p.selection.services[i]
+	fresh := &pool{answers: answers}
+	for _, s := range service.Backend.Servers {
+		name := staticName(s.Address)
+		fresh.Members = append(fresh.Members, Member{
+			Endpoint: discovery.Endpoint{Name: name, Address: s.Address, Weight: s.Weight},
+			Server:   name, Answered: true, Static: true, Backup: s.Backup,
+		})
+	}
+	for _, host := range p.config.Hosts {
+		v := p.views[host.Name]
+		if v == nil {
+			continue
+		}
+		for _, m := range v.members[i] {
+			m.Answered = answers.has(m.Server, m.Started)
+			fresh.Members = append(fresh.Members, m)
+		}
+		fresh.Rejected = append(fresh.Rejected, v.rejected[i]...)
+	}
+	slices.SortFunc(fresh.Members, byName)
+	fresh.Members = slices.CompactFunc(fresh.Members, func(a, b Member) bool { return a.Server == b.Server })
+	slices.SortFunc(fresh.Rejected, func(a, b discovery.Rejection) int { return cmp.Compare(a.Name, b.Name) })
+	fresh.Backend = wantBackend(service, fresh.Members)
+	if old := p.pools[i]; old != nil && reflect.DeepEqual(old.Backend, fresh.Backend) {
+		fresh.Backend = old.Backend
+	}
+	p.pools[i] = fresh
+}
+
+// servedBy are the services whose VIP this node may carry.
+func servedBy(cfg *config.Config, node config.Node) []config.Service {
+	var served []config.Service
+	for _, service := range cfg.Services {
+		if vip, ok := cfg.VIP(service.VIP); ok && slices.Contains(vip.Nodes, node.Name) {
+			served = append(served, service)
+		}
+	}
+	return served
+}
+
+func nodeNames(cfg *config.Config) string {
+	names := make(map[string]bool)
+	for _, n := range cfg.Nodes {
+		names[n.Name] = true
+	}
+	return strings.Join(slices.Sorted(maps.Keys(names)), ", ")
+}

@@ -1,0 +1,314 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/discovery"
+	"github.com/vipilot/vipilot/status"
+)
+
+const (
+	inboxSize   = 4096
+	firstRetry  = 200 * time.Millisecond // after a step that failed
+	maxRetry    = 10 * time.Second
+	adoptWindow = 2 * time.Second // how long the first round of a successor waits for the engines
+	maxCauses   = 3               // named in one line; the rest is counted
+)
+
+// event is one fact that arrived: fold puts it into the state, on the loop's
+// goroutine.
+type event struct {
+	cause string // for people; "" = not worth a line
+	fold  func()
+}
+
+// loop is the one owner of the state. All its fields belong to the goroutine
+// of run, except inbox.
+type loop struct {
+	opts      Options
+	log       *slog.Logger
+	board     *status.Board
+	memory    *memory
+	proxy     proxy
+	election  election
+	router    router
+	addresses addresses
+	newSource newSource
+
+	inbox   chan event
+	in      Input
+	plan    planner
+	prober  *prober
+	sources map[string]source
+	applied applied
+	waiting map[string]bool // hosts whose first word the first round waits for
+	trial   *config.Config  // the configuration to go back to when the new one is refused
+	retry   time.Duration
+	report  reporter
+}
+
+// source is a running watcher of one host.
+type source struct {
+	host   config.Host
+	cancel context.CancelFunc
+}
+
+// send hands a fact to the loop, from any goroutine.
+func (l *loop) send(ctx context.Context, e event) {
+	select {
+	case l.inbox <- e:
+	case <-ctx.Done():
+	}
+}
+
+// run folds events and makes rounds until ctx ends. The first event is acted
+// on at once; what arrives while a round runs is taken together in the next.
+func (l *loop) run(ctx context.Context) error {
+	l.prober = newProber(ctx, func(p probe) {
+		l.send(ctx, event{cause: p.key.Server + " answers", fold: func() { l.answer(p) }})
+	})
+	l.followHosts(ctx)
+	deadline := time.After(adoptWindow)
+	l.settle(ctx, "start")
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-deadline:
+			clear(l.waiting)
+			l.settle(ctx, "")
+		case e := <-l.inbox:
+			l.settle(ctx, l.take(e))
+		}
+	}
+}
+
+// take folds e and everything else that has arrived, and returns the causes.
+func (l *loop) take(e event) string {
+	var causes []string
+	more := 0
+	for {
+		e.fold()
+		switch {
+		case e.cause == "":
+		case len(causes) < maxCauses:
+			causes = append(causes, e.cause)
+		default:
+			more++
+		}
+		select {
+		case e = <-l.inbox:
+			continue
+		default:
+		}
+		break
+	}
+	cause := strings.Join(causes, "; ")
+	if more > 0 {
+		cause += fmt.Sprintf("; and %d more", more)
+	}
+	return cause
+}
+
+// settle makes a round, and another one when the first refused a new
+// configuration, then reports.
+func (l *loop) settle(ctx context.Context, cause string) {
+	if len(l.waiting) > 0 || l.in.Config == nil {
+		l.publish(cause)
+		return
+	}
+	began := time.Now()
+	l.observe()
+	changed, err := l.round(ctx)
+	if err != nil && l.trial != nil {
+		l.goBack(ctx, err)
+		_, err = l.round(ctx)
+	} else if l.trial = nil; err == nil {
+		l.memory.keepConfig(l.in.Config)
+	}
+	l.after(ctx, err)
+	if changed != "" {
+		l.log.Info("applied", "changed", changed, "cause", cause, "took", time.Since(began).Round(10*time.Microsecond))
+	}
+	l.memory.keepEndpoints(l.in.Hosts, l.in.Answered)
+	l.publish(cause)
+}
+
+// after arranges another round when one failed; a round that succeeds calms
+// the retries down.
+func (l *loop) after(ctx context.Context, err error) {
+	if err == nil {
+		l.retry = 0
+		return
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	l.log.Error("wanted state not reached", "err", err)
+	l.retry = min(max(firstRetry, 2*l.retry), maxRetry)
+	l.again(ctx, l.retry)
+}
+
+// again asks for another round after a wait.
+func (l *loop) again(ctx context.Context, wait time.Duration) {
+	time.AfterFunc(wait, func() { l.send(ctx, event{fold: func() {}}) })
+}
+
+// offer takes what the configuration source found. An invalid revision
+// touches nothing; a valid one is tried, and kept only when every component
+// takes it.
+func (l *loop) offer(ctx context.Context, cfg *config.Config, err error) {
+	if err == nil {
+		_, err = Desire(Input{Node: l.in.Node, Config: cfg})
+	}
+	if err != nil {
+		l.refuse(cfg, err)
+		return
+	}
+	l.applied.refused, l.applied.refusal = "", nil
+	if l.in.Config != nil && cfg.Revision == l.in.Config.Revision {
+		return
+	}
+	for _, w := range cfg.Warnings {
+		l.log.Warn("configuration", "warning", w.String())
+	}
+	l.trial, l.in.Config = l.in.Config, cfg
+	l.followHosts(ctx)
+}
+
+func (l *loop) refuse(cfg *config.Config, err error) {
+	l.applied.refused, l.applied.refusal = "", err
+	if cfg != nil {
+		l.applied.refused = cfg.Revision
+	}
+	l.log.Error("revision refused, the last good one stays", "revision", l.applied.refused, "err", err)
+}
+
+// goBack returns to the configuration that was in force.
+func (l *loop) goBack(ctx context.Context, err error) {
+	l.refuse(l.in.Config, err)
+	l.in.Config, l.trial = l.trial, nil
+	l.followHosts(ctx)
+}
+
+// followHosts starts and stops watchers so that exactly the declared hosts
+// are watched.
+func (l *loop) followHosts(ctx context.Context) {
+	if l.in.Config == nil {
+		return
+	}
+	declared := make(map[string]config.Host)
+	for _, h := range l.in.Config.Hosts {
+		declared[h.Name] = h
+	}
+	for name, s := range l.sources {
+		h, ok := declared[name]
+		if ok && sameEngine(s.host, h) {
+			continue
+		}
+		s.cancel()
+		delete(l.sources, name)
+		if !ok {
+			delete(l.in.Hosts, name)
+		}
+	}
+	for name, h := range declared {
+		if _, ok := l.sources[name]; !ok {
+			l.watch(ctx, h)
+		}
+	}
+}
+
+// sameEngine reports whether the watcher of a serves b as well.
+func sameEngine(a, b config.Host) bool {
+	return a.Docker == b.Docker && reflect.DeepEqual(a.TLS, b.TLS)
+}
+
+func (l *loop) watch(ctx context.Context, h config.Host) {
+	ctx, cancel := context.WithCancel(ctx)
+	l.sources[h.Name] = source{host: h, cancel: cancel}
+	src, err := l.newSource(h, l.in.Hosts[h.Name].Containers)
+	if err != nil {
+		l.in.Hosts[h.Name] = discovery.Snapshot{Host: h.Name, Containers: l.in.Hosts[h.Name].Containers, StaleSince: time.Now(), Err: err}
+		l.log.Error("watch host", "host", h.Name, "err", err)
+		return
+	}
+	snapshots := make(chan discovery.Snapshot)
+	go func() {
+		if err := src.Run(ctx, snapshots); err != nil && ctx.Err() == nil {
+			l.log.Error("watch host ended early", "host", h.Name, "err", err, "bug", true)
+		}
+	}()
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case s := <-snapshots:
+				l.send(ctx, event{cause: h.Name + ": " + s.Cause, fold: func() { l.see(ctx, s) }})
+			}
+		}
+	}()
+}
+
+// see takes a snapshot, unless its watcher was stopped meanwhile.
+func (l *loop) see(ctx context.Context, s discovery.Snapshot) {
+	if ctx.Err() != nil {
+		return
+	}
+	old, known := l.in.Hosts[s.Host]
+	if !s.Connected && (old.Connected || !known || delayed(old.Err, s.Err)) {
+		l.log.Warn("host unreachable, its endpoints stay", "host", s.Host, "containers", len(s.Containers), "err", s.Err)
+	}
+	if s.Connected && known && !old.Connected && old.Err != nil {
+		l.log.Info("host connected", "host", s.Host, "containers", len(s.Containers))
+	}
+	l.in.Hosts[s.Host] = s
+	delete(l.waiting, s.Host)
+}
+
+// delayed reports whether the reason of an outage is another one now.
+func delayed(old, now error) bool {
+	return now != nil && (old == nil || old.Error() != now.Error())
+}
+
+// answer notes that an endpoint answered its first dial.
+func (l *loop) answer(p probe) {
+	fresh := &Answers{Started: make(map[string]time.Time)}
+	if old := l.in.Answered[p.key.Backend]; old != nil {
+		maps.Copy(fresh.Started, old.Started)
+	}
+	fresh.Started[p.key.Server] = p.started
+	l.in.Answered[p.key.Backend] = fresh
+}
+
+// forget drops the answers of servers that are no members any more.
+func (l *loop) forget(d Desired) {
+	for service, answers := range l.in.Answered {
+		pool := d.Pools[service]
+		if pool == nil {
+			delete(l.in.Answered, service)
+			continue
+		}
+		if len(answers.Started) <= len(pool.Members) {
+			continue
+		}
+		kept := &Answers{Started: make(map[string]time.Time)}
+		for _, m := range pool.Members {
+			if m.Answered && !m.Static {
+				kept.Started[m.Server] = m.Started
+			}
+		}
+		l.in.Answered[service] = kept
+	}
+}
+
+// observe takes what HAProxy says of its servers.
+func (l *loop) observe() { l.in.Health = l.proxy.Servers() }

@@ -1,0 +1,196 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/vipilot/vipilot/discovery"
+	"github.com/vipilot/vipilot/haproxy"
+)
+
+// start runs the loop in the bubble and returns what ends it.
+func start(t *testing.T, l *loop) context.CancelFunc {
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { _ = l.listenToParts(ctx) }()
+	go l.memory.run(ctx)
+	go func() {
+		if err := l.run(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	synctest.Wait()
+	return cancel
+}
+
+// answered tells the loop that every endpoint that waits has answered, as the
+// prober would.
+func answered(t *testing.T, l *loop) {
+	done := make(chan struct{})
+	l.send(t.Context(), event{fold: func() {
+		for one := range wantProbes(l.applied.want) {
+			l.answer(one)
+		}
+		close(done)
+	}})
+	<-done
+	synctest.Wait()
+}
+
+func TestLoopServesThenAnnounces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		l, engines := testLoop(t, n, load(t, pair))
+		defer start(t, l)()
+		if n.announced() != 0 {
+			t.Fatal("announced before any endpoint is ready")
+		}
+		engines["app1"].snapshots <- snapshot("app1", web(1, "app", "todo"))
+		engines["app2"].snapshots <- snapshot("app2")
+		synctest.Wait()
+		answered(t, l)
+		key, state := n.server("todo")
+		if state != haproxy.Ready || n.announced() != 2 {
+			t.Fatalf("server %q, %d prefixes; want ready and 2", state, n.announced())
+		}
+		r := l.board.Report()
+		if !r.Ready || r.Services["todo"].Endpoints[0].State != "ready" || len(r.VIPs["public"].Announced) != 2 {
+			t.Errorf("report %+v", r)
+		}
+
+		n.mu.Lock()
+		n.health[key] = haproxy.Down
+		n.mu.Unlock()
+		n.pokes <- struct{}{}
+		synctest.Wait()
+		if n.announced() != 0 {
+			t.Error("still announced though the last server is down")
+		}
+		if got := l.board.Report().VIPs["public"].Reason; got != "no ready endpoint in shop, todo" {
+			t.Errorf("reason %q", got)
+		}
+	})
+}
+
+func TestLoopKeepsEndpointsOfALostEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		l, engines := testLoop(t, n, load(t, pair))
+		defer start(t, l)()
+		s := snapshot("app1", web(1, "app", "todo"))
+		engines["app1"].snapshots <- s
+		synctest.Wait()
+		answered(t, l)
+		s.Connected, s.StaleSince, s.Err = false, time.Now(), errors.New("connection refused")
+		engines["app1"].snapshots <- s
+		synctest.Wait()
+		if _, state := n.server("todo"); state != haproxy.Ready {
+			t.Errorf("server %q, want ready", state)
+		}
+		r := l.board.Report()
+		if h := r.Hosts["app1"]; h.State != "unreachable" || h.StaleSince == nil || h.Error == nil {
+			t.Errorf("host %+v", h)
+		}
+		if e := r.Services["todo"].Endpoints[0]; e.State != "ready" || !strings.HasPrefix(e.Reason, "stale") {
+			t.Errorf("endpoint %+v", e)
+		}
+	})
+}
+
+func TestLoopRefusesABrokenRevision(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		good := load(t, pair)
+		l, _ := testLoop(t, n, good)
+		defer start(t, l)()
+		before := len(n.frontends)
+
+		n.broken = errors.New("haproxy says no")
+		other := load(t, strings.Replace(pair, "\nrouting:\n", extra, 1))
+		l.send(t.Context(), event{cause: "configuration changed", fold: func() { l.offer(t.Context(), other, nil) }})
+		synctest.Wait()
+		r := l.board.Report()
+		if r.Config.Revision != good.Revision || r.Config.Error == nil || !strings.Contains(*r.Config.Error, "haproxy says no") || r.Ready {
+			t.Errorf("config %+v, ready %v", r.Config, r.Ready)
+		}
+		if len(n.frontends) != before {
+			t.Error("a refused revision changed the frontends")
+		}
+
+		n.broken = nil
+		l.send(t.Context(), event{cause: "configuration changed", fold: func() { l.offer(t.Context(), other, nil) }})
+		synctest.Wait()
+		if r := l.board.Report(); r.Config.Revision != other.Revision || r.Config.Error != nil {
+			t.Errorf("the mended revision: %+v", r.Config)
+		}
+	})
+}
+
+// extra is one more service on a port of its own, put before routing.
+const extra = `
+  extra:
+    vip: public
+    tcp: {port: 9000}
+    backend: {servers: ["10.77.0.40:9000"]}
+routing:
+`
+
+func TestLoopFoldsWhatArrivesTogether(t *testing.T) {
+	l := &loop{inbox: make(chan event, inboxSize)}
+	var order []int
+	for i := range 6 {
+		l.inbox <- event{cause: "event", fold: func() { order = append(order, i) }}
+	}
+	cause := l.take(<-l.inbox)
+	if !slices.Equal(order, []int{0, 1, 2, 3, 4, 5}) || cause != "event; event; event; and 3 more" {
+		t.Errorf("folded %v, cause %q", order, cause)
+	}
+}
+
+func TestLeaveInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		l, engines := testLoop(t, n, load(t, pair))
+		stop := start(t, l)
+		engines["app1"].snapshots <- snapshot("app1", web(1, "app", "todo"))
+		synctest.Wait()
+		answered(t, l)
+		stop()
+		synctest.Wait()
+		if err := l.leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(n.closed, []string{"keepalived", "addresses", "haproxy", "sentinel"}) {
+			t.Errorf("closed in order %v", n.closed)
+		}
+	})
+}
+
+func TestMemorySurvives(t *testing.T) {
+	l, _ := testLoop(t, newNode(t), load(t, pair))
+	in := input(t, snapshot("app1", web(1, "app", "todo")))
+	answerAll(t, &in)
+	l.memory.keepConfig(in.Config)
+	l.memory.keepEndpoints(in.Hosts, in.Answered)
+	l.memory.writeEndpoints(<-l.memory.endpoints)
+
+	again := newMemory(l.memory.dir, l.log)
+	cfg, err := again.loadConfig()
+	if err != nil || cfg.Revision != in.Config.Revision {
+		t.Fatalf("configuration %v, %v", cfg, err)
+	}
+	back := Input{Node: "lb1", Config: cfg, Hosts: make(map[string]discovery.Snapshot), Answered: make(map[string]*Answers)}
+	if err := again.loadEndpoints(&back); err != nil {
+		t.Fatal(err)
+	}
+	if s := backend(t, desire(t, back), "todo").Servers; len(s) != 1 {
+		t.Errorf("remembered servers %v", s)
+	}
+	if !back.Hosts["app1"].StaleSince.After(time.Time{}) || back.Hosts["app1"].Connected {
+		t.Error("remembered endpoints are not marked stale")
+	}
+}

@@ -1,0 +1,50 @@
+package controller
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/discovery"
+	"github.com/vipilot/vipilot/haproxy"
+	"github.com/vipilot/vipilot/routing/remote"
+	"github.com/vipilot/vipilot/vrrp"
+)
+
+// The appliers as the loop sees them. Set takes the whole wanted state and
+// compares before it acts; Run does what must go on between rounds and never
+// stops the daemon; Close ends the daemon in order.
+type (
+	proxy interface {
+		Set(ctx context.Context, want haproxy.Config) (haproxy.Change, error)
+		Run(ctx context.Context) error
+		Health() <-chan struct{}
+		Servers() map[haproxy.ServerKey]haproxy.Health
+		Status() haproxy.Status
+		Close(ctx context.Context) error
+	}
+	election interface {
+		Set(ctx context.Context, want vrrp.Config) (changed bool, err error)
+		Run(ctx context.Context) error
+		Roles() <-chan vrrp.RoleChange
+		Role(instance string) vrrp.Role
+		Status() vrrp.Status
+		Close(ctx context.Context) error
+	}
+	router interface {
+		Set(ctx context.Context, want remote.Want) (changed bool, err error)
+		Run(ctx context.Context) error
+		Changes() <-chan struct{}
+		State() (remote.State, bool)
+		Status() remote.Status
+		Close(ctx context.Context) error
+	}
+	addresses interface {
+		Set(ctx context.Context, want []netip.Addr) (changed bool, err error)
+		Close() error
+	}
+)
+
+// newSource makes the watcher of one host; remembered are the containers
+// known from before, sent as stale until the engine answers.
+type newSource func(host config.Host, remembered []discovery.Container) (discovery.Source, error)

@@ -1,0 +1,124 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/discovery"
+	"github.com/vipilot/vipilot/haproxy"
+)
+
+// wantBackend turns the members of a service into HAProxy's servers. A member
+// that has not answered yet is no server: no client is sent to a port nobody
+// listens on.
+func wantBackend(service config.Service, members []Member) *haproxy.Backend {
+	b := service.Backend
+	want := &haproxy.Backend{
+		Name: service.Name, Mode: haproxy.TCP,
+		Balance: b.Balance, StickyCookie: b.StickyCookie, MaxConn: b.MaxConn, Retries: b.Retries, ProxyProtocol: b.ProxyProtocol,
+		Connect: b.Timeouts.Connect, Server: b.Timeouts.Server, Queue: b.Timeouts.Queue, Tunnel: b.Timeouts.Tunnel,
+	}
+	if service.HTTP != nil {
+		want.Mode = haproxy.HTTP
+	}
+	if c := b.Check; c != nil {
+		want.Check = haproxy.Check{Path: c.Path, Interval: c.Interval, Rise: c.Rise, Fall: c.Fall}
+	}
+	for _, m := range members {
+		if !m.Answered {
+			continue
+		}
+		want.Servers = append(want.Servers, haproxy.Server{
+			Name: m.Server, Address: m.Address, Weight: m.Weight, Backup: m.Backup, State: serverState(m),
+		})
+	}
+	return want
+}
+
+// serverState: a container that is stopping gets nothing new at all, a drained
+// host keeps the clients whose cookie pins them.
+func serverState(m Member) haproxy.ServerState {
+	switch {
+	case !m.Drain:
+		return haproxy.Ready
+	case m.Reason == discovery.HostDrained:
+		return haproxy.Drain
+	}
+	return haproxy.Maint
+}
+
+// wantFrontends makes one frontend for each VIP and port.
+func wantFrontends(cfg *config.Config, services []config.Service) []haproxy.Frontend {
+	found := make(map[string]*haproxy.Frontend)
+	at := func(s config.Service, port uint16, mode haproxy.Mode) *haproxy.Frontend {
+		name := fmt.Sprintf("%s_%d", s.VIP, port)
+		f := found[name]
+		if f == nil {
+			f = &haproxy.Frontend{Name: name, Mode: mode}
+			vip, _ := cfg.VIP(s.VIP)
+			for _, a := range vip.Addresses {
+				f.Binds = append(f.Binds, haproxy.Bind{Address: a, Port: port})
+			}
+			found[name] = f
+		}
+		f.ClientTimeout = max(f.ClientTimeout, s.Backend.Timeouts.Client)
+		return f
+	}
+	for _, s := range services {
+		switch {
+		case s.HTTP != nil:
+			addHTTP(s, at)
+		case len(s.TCP.SNI) > 0:
+			f := at(s, s.TCP.Port, haproxy.TCP)
+			for _, name := range s.TCP.SNI {
+				f.Routes = append(f.Routes, haproxy.Route{Host: name, Backend: s.Name})
+			}
+		default:
+			at(s, s.TCP.Port, haproxy.TCP).Default = s.Name
+		}
+	}
+	frontends := make([]haproxy.Frontend, 0, len(found))
+	for _, f := range found {
+		frontends = append(frontends, *f)
+	}
+	slices.SortFunc(frontends, func(a, b haproxy.Frontend) int { return strings.Compare(a.Name, b.Name) })
+	return frontends
+}
+
+// addHTTP puts a service on its plain port and, with TLS, on its TLS port.
+func addHTTP(s config.Service, at func(config.Service, uint16, haproxy.Mode) *haproxy.Frontend) {
+	routes := httpRoutes(s)
+	plain := at(s, s.HTTP.Port, haproxy.HTTP)
+	tls := s.HTTP.TLS
+	if tls == nil {
+		plain.Routes = append(plain.Routes, routes...)
+		return
+	}
+	if tls.Redirect {
+		plain.Redirects = append(plain.Redirects, routes...)
+		plain.RedirectPort = tls.Port
+	} else {
+		plain.Routes = append(plain.Routes, routes...)
+	}
+	secure := at(s, tls.Port, haproxy.HTTP)
+	secure.Routes = append(secure.Routes, routes...)
+	secure.Certificates = append(secure.Certificates, haproxy.Certificate{
+		Name: s.Name + ".pem", PEM: []byte(tls.Certificate.Reveal()),
+	})
+}
+
+func httpRoutes(s config.Service) []haproxy.Route {
+	hosts := s.HTTP.Hosts
+	if len(hosts) == 0 {
+		hosts = []string{""}
+	}
+	var routes []haproxy.Route
+	for _, host := range hosts {
+		for _, path := range s.HTTP.Paths {
+			routes = append(routes, haproxy.Route{Host: host, Path: path, Backend: s.Name})
+		}
+	}
+	return routes
+}

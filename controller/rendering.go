@@ -1,0 +1,230 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+
+	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/discovery"
+	"github.com/vipilot/vipilot/haproxy"
+	"github.com/vipilot/vipilot/render"
+	"github.com/vipilot/vipilot/vrrp"
+)
+
+// Given are endpoints named by hand, by service: they stand for containers
+// that would have been found.
+type Given map[string][]GivenEndpoint
+
+// GivenEndpoint is one of them; Name defaults to the address.
+type GivenEndpoint struct {
+	Name    string
+	Address netip.AddrPort
+}
+
+// Render gives the files that node would run, by name relative to the output
+// directory: haproxy.cfg with maps/ and certs/, keepalived.conf where a VIP
+// uses VRRP, and routes.json. Sockets are named below runDir. Without given
+// endpoints every VIP counts as served.
+func Render(cfg *config.Config, node string, given Given, runDir string) (map[string][]byte, error) {
+	want, err := Desire(Input{Node: node, Config: cfg})
+	if err != nil {
+		return nil, err
+	}
+	if err := want.give(cfg, given); err != nil {
+		return nil, err
+	}
+	if given == nil {
+		cfg = assumeServing(cfg)
+	}
+	n, _ := cfg.Node(node)
+	want.Silent = make(map[string]string)
+	want.Routing = wantRouting(Input{Node: node, Config: cfg, Health: want.allUp()}, n, &want)
+	files, err := haproxy.Render(want.HAProxy, haproxy.Paths{Dir: filepath.Join(runDir, "haproxy")})
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]byte(files)
+	if len(want.VRRP.Instances) > 0 {
+		want.VRRP.TrackFile = trackFile(runDir)
+		if out["keepalived.conf"], err = vrrp.Render(want.VRRP, filepath.Join(runDir, "keepalived")); err != nil {
+			return nil, err
+		}
+	}
+	out["routes.json"], err = renderRoutes(want)
+	return out, err
+}
+
+// assumeServing is cfg with every announcement bound to the proxy alone.
+func assumeServing(cfg *config.Config) *config.Config {
+	assumed := *cfg
+	assumed.VIPs = slices.Clone(cfg.VIPs)
+	for i, vip := range assumed.VIPs {
+		if vip.Announce != nil {
+			announce := *vip.Announce
+			announce.When = config.WhenProxy
+			assumed.VIPs[i].Announce = &announce
+		}
+	}
+	return &assumed
+}
+
+// give puts the endpoints into the pools, as ready servers.
+func (d *Desired) give(cfg *config.Config, given Given) error {
+	for name, endpoints := range given {
+		service, ok := cfg.Service(name)
+		if !ok {
+			return fmt.Errorf("endpoints: service %q is not declared", name)
+		}
+		pool := d.Pools[name]
+		if pool == nil {
+			continue // its VIP is not on this node
+		}
+		members := slices.Clone(pool.Members)
+		for _, e := range endpoints {
+			endpoint := discovery.Endpoint{Name: cmp.Or(e.Name, staticName(e.Address)), Address: e.Address, Weight: 100}
+			members = append(members, Member{Endpoint: endpoint, Server: serverName(endpoint), Answered: true})
+		}
+		slices.SortFunc(members, byName)
+		fresh := &Pool{Members: members, Rejected: pool.Rejected, Backend: wantBackend(service, members)}
+		i := slices.Index(d.HAProxy.Backends, pool.Backend)
+		d.HAProxy.Backends[i], d.Pools[name] = fresh.Backend, fresh
+	}
+	return nil
+}
+
+// allUp is the health of a node on which every server passes its check.
+func (d *Desired) allUp() map[haproxy.ServerKey]haproxy.Health {
+	health := make(map[haproxy.ServerKey]haproxy.Health)
+	for service, pool := range d.Pools {
+		for _, m := range pool.Members {
+			health[haproxy.ServerKey{Backend: service, Server: m.Server}] = haproxy.Up
+		}
+	}
+	return health
+}
+
+// renderRoutes tells the routing state without its passwords.
+func renderRoutes(want Desired) ([]byte, error) {
+	routes := want.Routing
+	routes.Peers = slices.Clone(routes.Peers)
+	for i := range routes.Peers {
+		if routes.Peers[i].Password != "" {
+			routes.Peers[i].Password = "***"
+		}
+	}
+	out, err := json.MarshalIndent(struct {
+		BGP     any               `json:"bgp"`
+		Anycast []netip.Addr      `json:"anycast"`
+		Silent  map[string]string `json:"silent"` // VIPs not announced, and why
+	}{routes, want.Anycast, want.Silent}, "", "  ")
+	return append(out, '\n'), err
+}
+
+// Remark is what a daemon said of the rendered configuration of one node.
+type Remark struct {
+	Node, Daemon string
+	Err          error  // the daemon refuses
+	Skipped      string // why it was not asked
+}
+
+// AskDaemons gives what each node would run to the parsers of HAProxy and
+// keepalived, where they are installed. An interface that this machine does
+// not have is replaced by one that it has: keepalived insists on that.
+func AskDaemons(ctx context.Context, cfg *config.Config) ([]Remark, error) {
+	var remarks []Remark
+	for _, node := range cfg.Nodes {
+		dir, err := os.MkdirTemp("", "vipilot-validate-")
+		if err != nil {
+			return nil, fmt.Errorf("make directory: %w", err)
+		}
+		asked, err := askFor(ctx, cfg, node.Name, dir)
+		err = errors.Join(err, os.RemoveAll(dir))
+		if err != nil {
+			return nil, fmt.Errorf("node %s: %w", node.Name, err)
+		}
+		remarks = append(remarks, asked...)
+	}
+	return remarks, nil
+}
+
+func askFor(ctx context.Context, cfg *config.Config, node, dir string) ([]Remark, error) {
+	want, err := Desire(Input{Node: node, Config: cfg})
+	if err != nil {
+		return nil, err
+	}
+	files, err := Render(cfg, node, nil, dir)
+	if err != nil {
+		return nil, err
+	}
+	remarks := []Remark{{Node: node, Daemon: "haproxy"}}
+	if len(want.VRRP.Instances) > 0 {
+		keepalived := Remark{Node: node, Daemon: "keepalived"}
+		if stand, ok := standIn(want.VRRP); ok {
+			stand.TrackFile = trackFile(dir)
+			if files["keepalived.conf"], err = vrrp.Render(stand, filepath.Join(dir, "keepalived")); err != nil {
+				return nil, err
+			}
+		} else {
+			keepalived.Skipped = "this machine has no network interface it could be asked with"
+		}
+		remarks = append(remarks, keepalived)
+	}
+	if err := WriteFiles(dir, files); err != nil {
+		return nil, err
+	}
+	for i := range remarks {
+		remarks[i].ask(ctx, dir)
+	}
+	return remarks, nil
+}
+
+// ask fills in what the daemon says of the files in dir.
+func (r *Remark) ask(ctx context.Context, dir string) {
+	switch _, err := exec.LookPath(r.Daemon); {
+	case r.Skipped != "":
+	case err != nil:
+		r.Skipped = r.Daemon + " is not installed"
+	case r.Daemon == "haproxy":
+		r.Err = haproxy.CheckFiles(ctx, r.Daemon, dir)
+	default:
+		r.Err = vrrp.Check(ctx, r.Daemon, filepath.Join(dir, "keepalived.conf"))
+	}
+}
+
+// standIn is want on interfaces that exist here.
+func standIn(want vrrp.Config) (vrrp.Config, bool) {
+	links, err := net.Interfaces()
+	here := slices.IndexFunc(links, func(l net.Interface) bool { return l.Flags&net.FlagLoopback == 0 })
+	if err != nil || here < 0 {
+		return want, false
+	}
+	want.Instances = slices.Clone(want.Instances)
+	for i, one := range want.Instances {
+		if !slices.ContainsFunc(links, func(l net.Interface) bool { return l.Name == one.Interface && l.Flags&net.FlagLoopback == 0 }) {
+			want.Instances[i].Interface = links[here].Name
+		}
+	}
+	return want, true
+}
+
+// WriteFiles puts rendered files below dir. Certificates and passwords may be
+// among them, so only the owner can read them.
+func WriteFiles(dir string, files map[string][]byte) error {
+	for name, data := range files {
+		if _, err := render.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func trackFile(runDir string) string { return filepath.Join(runDir, "haproxy.track") }

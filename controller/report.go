@@ -1,0 +1,281 @@
+package controller
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/discovery"
+	"github.com/vipilot/vipilot/haproxy"
+	"github.com/vipilot/vipilot/routing/remote"
+	"github.com/vipilot/vipilot/status"
+	"github.com/vipilot/vipilot/vrrp"
+)
+
+// reporter turns the state into status reports. It remembers what it said of
+// a service until the service's pool or a server's health changes.
+type reporter struct {
+	last     *status.Report
+	services map[string]told
+}
+
+type told struct {
+	pool    *Pool
+	stale   string // which hosts were stale
+	health  uint64 // sum over the servers' health
+	service status.Service
+}
+
+// publish makes the report of this moment and emits what differs from the
+// one before.
+func (l *loop) publish(cause string) {
+	r := l.makeReport()
+	events := status.Diff(l.report.last, r, cause)
+	l.report.last = r
+	l.board.Publish(r)
+	l.board.Emit(events...)
+}
+
+func (l *loop) makeReport() *status.Report {
+	state, reachable := l.router.State()
+	r := &status.Report{
+		Node: l.in.Node, Version: l.opts.Version,
+		Config:     l.reportConfig(),
+		Components: l.reportComponents(state),
+		Hosts:      l.reportHosts(),
+		VIPs:       l.reportVIPs(state, reachable),
+		Services:   l.reportServices(),
+	}
+	r.Ready = l.in.Config != nil && l.applied.revision == l.in.Config.Revision && l.applied.refusal == nil &&
+		l.applied.errs.join() == nil && !l.applied.behind && len(l.waiting) == 0 && r.Components.HAProxy.State == "running"
+	for _, h := range r.Hosts {
+		r.Ready = r.Ready && h.State != "connecting"
+	}
+	return r
+}
+
+func (l *loop) reportConfig() status.Config {
+	c := status.Config{Revision: l.applied.revision, Error: text(l.applied.refusal)}
+	if !l.applied.at.IsZero() {
+		at := l.applied.at
+		c.AppliedAt = &at
+	}
+	if l.applied.refused != "" {
+		refused := l.applied.refused
+		c.Pending = &refused
+	}
+	return c
+}
+
+func (l *loop) reportComponents(state remote.State) status.Components {
+	h, k, s := l.proxy.Status(), l.election.Status(), l.router.Status()
+	c := status.Components{
+		HAProxy: status.HAProxy{
+			State: running(h.Running), PID: h.PID, Version: h.Version, Reloads: h.Reloads, RuntimeUpdates: h.RuntimeUpdates,
+			Error: text(cmp.Or(l.applied.errs.proxy, h.Err)),
+		},
+		Keepalived: status.Keepalived{
+			State: running(k.Running), PID: k.PID, Reloads: k.Reloads, Error: text(cmp.Or(l.applied.errs.election, k.Err)),
+		},
+		Speaker: status.Speaker{
+			State: running(s.Running), PID: s.PID, Error: text(cmp.Or(l.applied.errs.router, l.applied.errs.addresses, s.Err)),
+			Peers: make(map[string]status.Peer),
+		},
+	}
+	if len(l.applied.want.VRRP.Instances) == 0 && !k.Running {
+		c.Keepalived.State = "off"
+	}
+	for name, p := range state.Peers {
+		c.Speaker.Peers[name] = status.Peer{State: p.State, PrefixesAnnounced: p.PrefixesAnnounced, Error: p.Error}
+	}
+	if c.Speaker.Error == nil && state.Error != "" {
+		c.Speaker.Error = &state.Error
+	}
+	return c
+}
+
+func running(yes bool) string {
+	if yes {
+		return "running"
+	}
+	return "stopped"
+}
+
+// text is an error as a report shows it.
+func text(err error) *string {
+	if err == nil {
+		return nil
+	}
+	s := err.Error()
+	return &s
+}
+
+func (l *loop) reportHosts() map[string]status.Host {
+	hosts := make(map[string]status.Host)
+	if l.in.Config == nil {
+		return hosts
+	}
+	for _, h := range l.in.Config.Hosts {
+		s := l.in.Hosts[h.Name]
+		one := status.Host{State: "connecting", Error: text(s.Err)}
+		for _, c := range s.Containers {
+			if c.State == discovery.Running {
+				one.Containers++
+			}
+		}
+		switch {
+		case s.Connected:
+			one.State = "connected"
+		case s.Err != nil:
+			one.State = "unreachable"
+		}
+		if !s.Connected && !s.StaleSince.IsZero() {
+			since := s.StaleSince
+			one.StaleSince = &since
+		}
+		hosts[h.Name] = one
+	}
+	return hosts
+}
+
+func (l *loop) reportVIPs(state remote.State, reachable bool) map[string]status.VIP {
+	vips := make(map[string]status.VIP)
+	if l.in.Config == nil {
+		return vips
+	}
+	for _, v := range l.in.Config.VIPs {
+		one := status.VIP{HA: string(v.HA), Role: l.role(v, state), Announced: []string{}}
+		var missing []netip.Addr
+		for _, a := range v.Addresses {
+			one.Addresses = append(one.Addresses, a.String())
+			prefix := netip.PrefixFrom(a, a.BitLen())
+			if slices.Contains(state.Announced, prefix) {
+				one.Announced = append(one.Announced, prefix.String())
+			} else {
+				missing = append(missing, a)
+			}
+		}
+		if v.Announce != nil && len(missing) > 0 {
+			one.Reason = l.whyNot(v, one.Role, state, reachable, missing)
+		}
+		vips[v.Name] = one
+	}
+	return vips
+}
+
+// role is keepalived's for a VRRP VIP, and otherwise whether this node carries
+// the address.
+func (l *loop) role(v config.VIP, state remote.State) string {
+	if !slices.Contains(v.Nodes, l.in.Node) {
+		return "none"
+	}
+	if v.HA == config.VRRP {
+		return string(cmp.Or(l.election.Role(v.Name), vrrp.Role("unknown")))
+	}
+	if v.HA == config.Anycast && l.applied.errs.addresses == nil || slices.Contains(state.Held, v.Addresses[0]) {
+		return "active"
+	}
+	return "unknown"
+}
+
+// whyNot says why a VIP with an announce section is not announced here.
+func (l *loop) whyNot(v config.VIP, role string, state remote.State, reachable bool, missing []netip.Addr) string {
+	switch {
+	case !slices.Contains(v.Nodes, l.in.Node):
+		return "this node is not one of its nodes (" + strings.Join(v.Nodes, ", ") + ")"
+	case l.applied.want.Silent[v.Name] != "":
+		return l.applied.want.Silent[v.Name]
+	case l.applied.errs.proxy != nil:
+		return "HAProxy did not take the configuration"
+	case !reachable:
+		return "the sentinel does not answer"
+	case !state.HAProxyUp:
+		return "HAProxy does not run"
+	case role == string(vrrp.Backup) || role == string(vrrp.Fault):
+		return "this node is " + role
+	}
+	for _, a := range missing {
+		if !slices.Contains(state.Held, a) {
+			return fmt.Sprintf("this node does not hold %s", a)
+		}
+	}
+	return "not announced yet"
+}
+
+func (l *loop) reportServices() map[string]status.Service {
+	services := make(map[string]status.Service, len(l.applied.want.Pools))
+	memory := make(map[string]told, len(l.applied.want.Pools))
+	if l.in.Config == nil {
+		return services
+	}
+	stale := l.staleHosts()
+	key := fmt.Sprint(stale)
+	for _, s := range l.in.Config.Services {
+		pool := l.applied.want.Pools[s.Name]
+		if pool == nil {
+			services[s.Name] = status.Service{VIP: s.VIP, Endpoints: []status.Endpoint{}, Rejected: []status.Rejection{}}
+			continue
+		}
+		sum := l.healthSum(s.Name, pool)
+		known, ok := l.report.services[s.Name]
+		if !ok || known.pool != pool || known.stale != key || known.health != sum || known.service.VIP != s.VIP {
+			known = told{pool: pool, stale: key, health: sum, service: l.reportService(s, pool, stale)}
+		}
+		memory[s.Name] = known
+		services[s.Name] = known.service
+	}
+	l.report.services = memory
+	return services
+}
+
+// healthSum changes whenever the health of one of the pool's servers does.
+func (l *loop) healthSum(service string, pool *Pool) uint64 {
+	var sum uint64
+	for _, m := range pool.Members {
+		sum *= 3
+		switch l.in.Health[haproxy.ServerKey{Backend: service, Server: m.Server}] {
+		case haproxy.Up:
+			sum++
+		case haproxy.Down:
+			sum += 2
+		}
+	}
+	return sum
+}
+
+func (l *loop) staleHosts() map[string]time.Time {
+	stale := make(map[string]time.Time)
+	for name, s := range l.in.Hosts {
+		if !s.Connected && !s.StaleSince.IsZero() {
+			stale[name] = s.StaleSince
+		}
+	}
+	return stale
+}
+
+func (l *loop) reportService(s config.Service, pool *Pool, stale map[string]time.Time) status.Service {
+	r := status.Service{VIP: s.VIP, Endpoints: []status.Endpoint{}, Rejected: []status.Rejection{}}
+	for _, m := range pool.Members {
+		e := status.Endpoint{Name: m.Name, Address: m.Address.String(), State: "ready"}
+		health := l.in.Health[haproxy.ServerKey{Backend: s.Name, Server: m.Server}]
+		switch {
+		case m.Drain:
+			e.State, e.Reason = "drain", string(m.Reason)
+		case !m.Answered:
+			e.State, e.Reason = "starting", "has not answered yet"
+		case health == haproxy.Down:
+			e.State, e.Reason = "down", "fails HAProxy's check"
+		case !m.Static && !stale[m.Host].IsZero():
+			e.Reason = "stale: host " + m.Host + " cannot be reached"
+		}
+		r.Endpoints = append(r.Endpoints, e)
+	}
+	for _, one := range pool.Rejected {
+		r.Rejected = append(r.Rejected, status.Rejection{Name: one.Name, Reason: string(one.Reason), Detail: one.Detail})
+	}
+	return r
+}

@@ -1,0 +1,255 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/discovery"
+	"github.com/vipilot/vipilot/haproxy"
+	"github.com/vipilot/vipilot/internal/supervise"
+	"github.com/vipilot/vipilot/routing/loopback"
+	"github.com/vipilot/vipilot/routing/remote"
+	"github.com/vipilot/vipilot/status"
+	"github.com/vipilot/vipilot/vrrp"
+)
+
+// Options are the node-local settings of a controller.
+type Options struct {
+	Node       string
+	Source     config.Dir
+	RunDir     string // sockets and generated files; the daemons live from it
+	StateDir   string // last good configuration and endpoints
+	Listen     string // status listener, host:port or unix:PATH; "" = only the socket in RunDir
+	Token      string // lets TCP clients change state; "" = none may
+	DrainOnEnd bool   // leave in order when the context ends; otherwise leave everything running
+	Version    string
+	Executable string // this program, to start the sentinel
+	Logger     *slog.Logger
+}
+
+// Socket is the controller's socket below a run directory.
+func Socket(runDir string) string { return filepath.Join(runDir, "vipilot.sock") }
+
+// Controller runs one node.
+type Controller struct {
+	opts  Options
+	loop  *loop
+	board *status.Board
+}
+
+// New makes a controller and its parts. Nothing is started yet.
+func New(opts Options) *Controller {
+	board := status.NewBoard()
+	component := func(name string) *slog.Logger { return opts.Logger.With("component", name) }
+	sentinel := supervise.Spec{
+		Path: opts.Executable, Args: []string{"sentinel", "--run-dir", opts.RunDir},
+		Record: filepath.Join(opts.RunDir, "sentinel.json"), Log: filepath.Join(opts.RunDir, "sentinel.log"),
+	}
+	l := &loop{
+		opts: opts, log: opts.Logger, board: board,
+		memory:    newMemory(opts.StateDir, opts.Logger),
+		proxy:     haproxy.New(haproxy.Options{RunDir: filepath.Join(opts.RunDir, "haproxy"), Logger: component("haproxy")}),
+		election:  vrrp.New(vrrp.Options{RunDir: filepath.Join(opts.RunDir, "keepalived"), Logger: component("keepalived")}),
+		router:    remote.NewClient(remote.ClientOptions{RunDir: opts.RunDir, Spec: sentinel, Logger: component("sentinel")}),
+		addresses: loopback.New(filepath.Join(opts.RunDir, "loopback.json")),
+		newSource: dockerSource(component("docker")),
+		inbox:     make(chan event, inboxSize),
+		in: Input{
+			Node: opts.Node, Hosts: make(map[string]discovery.Snapshot), Answered: make(map[string]*Answers),
+		},
+		sources: make(map[string]source),
+		waiting: make(map[string]bool),
+	}
+	return &Controller{opts: opts, loop: l, board: board}
+}
+
+// Run serves until ctx ends, then leaves as Options say. An error means that
+// it could not start: another controller on the run directory, a listener
+// that cannot be had, or a first configuration with faults ([config.Faults]).
+func (c *Controller) Run(ctx context.Context) error {
+	for _, dir := range []string{c.opts.RunDir, c.opts.StateDir} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("make directory: %w", err)
+		}
+	}
+	unlock, err := lock(filepath.Join(c.opts.RunDir, "controller.lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := c.loop.recall(); err != nil {
+		return err
+	}
+	listeners, err := c.listen()
+	if err != nil {
+		return err
+	}
+	// The parts outlive ctx by the time that leaving takes.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	group, life := errgroup.WithContext(life)
+	c.serve(group, life, listeners)
+	group.Go(func() error { return c.loop.proxy.Run(life) })
+	group.Go(func() error { return c.loop.election.Run(life) })
+	group.Go(func() error { return c.loop.router.Run(life) })
+	group.Go(func() error { c.loop.memory.run(life); return nil })
+	group.Go(func() error { return c.loop.listenToParts(life) })
+	group.Go(func() error { return c.loop.followConfig(ctx) })
+	group.Go(func() error {
+		defer end()
+		until, stop := context.WithCancel(ctx)
+		defer stop()
+		context.AfterFunc(life, stop) // a part that failed ends the loop too
+		if err := c.loop.run(until); err != nil || life.Err() != nil {
+			return err
+		}
+		if c.opts.DrainOnEnd {
+			return c.loop.leave(life)
+		}
+		c.opts.Logger.Info("leaving everything running")
+		return nil
+	})
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// lock keeps a second controller away from the run directory.
+func lock(name string) (unlock func(), err error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock run directory: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("another controller uses %s; give each its own --run-dir and --state-dir", filepath.Dir(name))
+	}
+	return func() { f.Close() }, nil
+}
+
+// recall reads the state directory and the configuration: the source's when
+// it is valid, else the last good one.
+func (l *loop) recall() error {
+	if err := l.memory.loadEndpoints(&l.in); err != nil {
+		l.log.Warn("remembered endpoints", "err", err)
+	}
+	cfg, err := config.Load(l.opts.Source)
+	if err == nil {
+		_, err = Desire(Input{Node: l.in.Node, Config: cfg})
+	}
+	if err != nil {
+		last, lastErr := l.memory.loadConfig()
+		if lastErr != nil {
+			l.log.Warn("last good configuration", "err", lastErr)
+		}
+		if last == nil {
+			return err
+		}
+		l.refuse(nil, err)
+		cfg = last
+	}
+	for _, w := range cfg.Warnings {
+		l.log.Warn("configuration", "warning", w.String())
+	}
+	l.in.Config = cfg
+	if l.proxy.Status().Running { // a predecessor's: do not act on half a picture
+		for _, h := range cfg.Hosts {
+			l.waiting[h.Name] = true
+		}
+	}
+	return nil
+}
+
+// listen opens the socket in the run directory and the status listener.
+func (c *Controller) listen() ([]net.Listener, error) {
+	socket, err := status.Listen("unix:" + Socket(c.opts.RunDir))
+	if err != nil {
+		return nil, err
+	}
+	if c.opts.Listen == "" {
+		return []net.Listener{socket}, nil
+	}
+	public, err := status.Listen(c.opts.Listen)
+	if err != nil {
+		socket.Close()
+		return nil, fmt.Errorf("%w; choose another --listen", err)
+	}
+	return []net.Listener{socket, public}, nil
+}
+
+// serve answers on the listeners; the first is the trusted one.
+func (c *Controller) serve(group *errgroup.Group, ctx context.Context, listeners []net.Listener) {
+	server := status.NewServer(status.ServerOptions{
+		Board: c.board, Logger: c.opts.Logger, Token: c.opts.Token, Version: c.opts.Version, Sync: c.loop.sync,
+	})
+	for i, listener := range listeners {
+		group.Go(func() error { return server.Serve(ctx, listener, i == 0) })
+	}
+}
+
+// listenToParts turns what the appliers say into events.
+func (l *loop) listenToParts(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.proxy.Health():
+			l.send(ctx, event{cause: "haproxy reports", fold: func() {}})
+		case r := <-l.election.Roles():
+			l.send(ctx, event{cause: fmt.Sprintf("vrrp %s is %s", r.Instance, cmp.Or(r.Role, "unknown")), fold: func() {}})
+		case <-l.router.Changes():
+			l.send(ctx, event{cause: "sentinel reports", fold: func() {}})
+		}
+	}
+}
+
+// followConfig loads the source whenever it changes.
+func (l *loop) followConfig(ctx context.Context) error {
+	changed := make(chan struct{}, 1)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+				l.load(ctx, "configuration changed", nil)
+			}
+		}
+	}()
+	<-ctx.Done(); return nil
+}
+
+// load reads the source and offers it to the loop; done, when not nil, is
+// closed after it was folded in.
+func (l *loop) load(ctx context.Context, cause string, done chan<- error) {
+	cfg, err := config.Load(l.opts.Source)
+	l.send(ctx, event{cause: cause, fold: func() {
+		l.offer(ctx, cfg, err)
+		if done != nil {
+			done <- err
+		}
+	}})
+}
+
+// sync loads the source now and waits until the loop has taken it.
+func (l *loop) sync(ctx context.Context) error {
+	done := make(chan error, 1)
+	l.load(ctx, "sync", done)
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

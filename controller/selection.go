@@ -1,0 +1,134 @@
+package controller
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/discovery"
+)
+
+// serviceLabel joins a container to a service that names no containers.
+const serviceLabel = "vipilot.service"
+
+// selection finds the services a container may join without asking them all:
+// a service that requires a label is only looked at for containers that wear it.
+type selection struct {
+	services []config.Service // those this node serves, sorted by name
+	matches  []discovery.Selector
+	byLabel  map[label][]int
+	scan     []int // services that require no label
+}
+
+type label struct{ key, value string }
+
+func newSelection(services []config.Service) *selection {
+	s := &selection{services: services, byLabel: make(map[label][]int)}
+	for i, service := range services {
+		match := selector(service)
+		s.matches = append(s.matches, match)
+		if must, ok := requiredLabel(match); ok {
+			s.byLabel[must] = append(s.byLabel[must], i)
+		} else {
+			s.scan = append(s.scan, i)
+		}
+	}
+	return s
+}
+
+// selector is the service's own, or the label that names the service.
+func selector(service config.Service) discovery.Selector {
+	c := service.Backend.Containers
+	if c == nil {
+		return discovery.Selector{Labels: map[string]string{serviceLabel: service.Name}}
+	}
+	return discovery.Selector{Labels: c.Labels, Compose: c.Compose, Image: c.Image, Name: c.Name}
+}
+
+// requiredLabel is one label without which the selector never matches.
+func requiredLabel(s discovery.Selector) (label, bool) {
+	if _, service, ok := strings.Cut(s.Compose, "/"); ok {
+		return label{"com.docker.compose.service", service}, true
+	}
+	var must label
+	for key, value := range s.Labels {
+		if must.key == "" || key < must.key {
+			must = label{key, value}
+		}
+	}
+	return must, must.key != ""
+}
+
+// of gives the indexes of the services that c joins, ascending.
+func (s *selection) of(c discovery.Container) []int {
+	var found []int
+	for key, value := range c.Labels {
+		for _, i := range s.byLabel[label{key, value}] {
+			if s.matches[i].Matches(c) {
+				found = append(found, i)
+			}
+		}
+	}
+	for _, i := range s.scan {
+		if s.matches[i].Matches(c) {
+			found = append(found, i)
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// view is what one host's containers mean to the services.
+type view struct {
+	of       *discovery.Container // identity of the snapshot it was made from
+	count    int
+	members  map[int][]Member
+	rejected map[int][]discovery.Rejection
+}
+
+// isOf reports whether v was made from exactly these containers.
+func (v *view) isOf(containers []discovery.Container) bool {
+	return v != nil && v.count == len(containers) && (v.count == 0 || v.of == &containers[0])
+}
+
+// look makes the view of one host.
+func (s *selection) look(containers []discovery.Container, want func(config.Service) discovery.Want) *view {
+	v := &view{count: len(containers), members: make(map[int][]Member), rejected: make(map[int][]discovery.Rejection)}
+	if len(containers) > 0 {
+		v.of = &containers[0]
+	}
+	for _, c := range containers {
+		for _, i := range s.of(c) {
+			endpoint, refusal := discovery.Resolve(c, want(s.services[i]))
+			if refusal != nil {
+				v.rejected[i] = append(v.rejected[i], *refusal)
+				continue
+			}
+			v.members[i] = append(v.members[i], Member{
+				Endpoint: endpoint,
+				Server:   serverName(endpoint),
+				Started:  c.StartedAt,
+			})
+		}
+	}
+	return v
+}
+
+// serverName identifies a container at an address: another container, or the
+// same at another address, is another server. That keeps sessions, health and
+// HAProxy's state file from being taken over by a stranger.
+func serverName(e discovery.Endpoint) string {
+	sum := sha256.Sum256([]byte(e.ID + " " + e.Address.String()))
+	return strings.ReplaceAll(e.Name, "/", ".") + "." + hex.EncodeToString(sum[:4])
+}
+
+// staticName names a server that is no container by its address.
+func staticName(a netip.AddrPort) string {
+	return strings.NewReplacer("[", "", "]", "", "%", ".").Replace(a.String())
+}
+
+func byName(a, b Member) int { return cmp.Compare(a.Server, b.Server) }
