@@ -16,14 +16,19 @@ import (
 // defaultBinary is looked up in PATH.
 const defaultBinary = "keepalived"
 
-// ErrNotInstalled says that there is no keepalived program.
-var ErrNotInstalled = errors.New("keepalived is not installed: apt-get install keepalived")
+// What Check and Set may fail for that a caller may want to tell apart.
+var (
+	ErrNotInstalled = errors.New("keepalived is not installed: apt-get install keepalived")
+	// ErrNoInterface says that the file is good but for a network interface
+	// that is missing where keepalived was asked, which need not be a node.
+	ErrNoInterface = errors.New("no such network interface here")
+)
 
 // Check asks keepalived whether it can read file; binary "" means the one in
 // PATH. The error repeats keepalived's own words, without passwords. Check
 // also refuses what keepalived -t lets pass: a file that is missing or says
 // nothing, and one address in two places. keepalived looks at the network
-// interfaces of the namespace it is asked in.
+// interfaces of the namespace it is asked in, see [ErrNoInterface].
 func Check(ctx context.Context, binary, file string) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -43,11 +48,27 @@ func Check(ctx context.Context, binary, file string) error {
 		for _, p := range passwords {
 			failed.Output = strings.ReplaceAll(failed.Output, p, "***")
 		}
+		if onlyInterfaces(failed.Output) {
+			return fmt.Errorf("check %s: %w: %w", file, ErrNoInterface, err)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("check %s: %w", file, err)
 	}
 	return nil
+}
+
+// onlyInterfaces reports whether keepalived complains about missing network
+// interfaces and nothing else.
+func onlyInterfaces(said string) bool {
+	for line := range strings.Lines(said) {
+		line = strings.TrimSpace(line)
+		missing := strings.Contains(line, " WARNING - interface ") && strings.HasSuffix(line, " doesn't exist")
+		if !missing && line != "Non-existent interface specified in configuration" {
+			return false
+		}
+	}
+	return said != ""
 }
 
 // find gives the path of the program.

@@ -49,6 +49,13 @@ func TestCheckErrors(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "bad auth_pass ***") || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("Check = %v", err)
 	}
+	missing := `echo "(k.conf: Line 3) WARNING - interface eth7 for vrrp_instance p doesn't exist" >&2; `
+	if err := Check(t.Context(), fakeKeepalived(t, missing+"exit 5\n"), file); !errors.Is(err, ErrNoInterface) {
+		t.Errorf("Check with a missing interface = %v", err)
+	}
+	if err := Check(t.Context(), fakeKeepalived(t, missing+"echo bogus >&2; exit 5\n"), file); err == nil || errors.Is(err, ErrNoInterface) {
+		t.Errorf("Check with a missing interface and more = %v", err)
+	}
 	if err := Check(t.Context(), filepath.Join(t.TempDir(), "none"), file); !errors.Is(err, ErrNotInstalled) {
 		t.Errorf("Check without keepalived = %v", err)
 	}

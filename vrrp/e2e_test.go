@@ -49,7 +49,7 @@ func TestRealParser(t *testing.T) {
 	bad := n.config(150, public())
 	bad.Instances[0].Interface = "eth7"
 	err = n.inside(func() error { _, err := n.k.Set(t.Context(), bad); return err })
-	if err == nil || !strings.Contains(err.Error(), "eth7") || n.k.Status().Running || n.k.Status().Err == nil {
+	if !errors.Is(err, ErrNoInterface) || !strings.Contains(err.Error(), "eth7") || n.k.Status().Running || n.k.Status().Err == nil {
 		t.Errorf("set of a missing interface: %v, %+v", err, n.k.Status())
 	}
 }
@@ -147,6 +147,38 @@ func TestAdoption(t *testing.T) {
 	if changed := a.set(a.config(150, quick(public()))); !changed || a.k.Status().Reloads != 1 {
 		t.Errorf("changed %v, %+v", changed, a.k.Status())
 	}
+}
+
+// A keepalived that cannot be asked: the pipe and the memory tell all.
+func TestAdoptionByPipe(t *testing.T) {
+	l := newLab(t)
+	a := l.nodes[0]
+	a.binary = filepath.Join(t.TempDir(), "keepalived")
+	script := "#!/bin/sh\ntest \"$1\" = --signum=JSON && exit 1\nexec keepalived \"$@\"\n"
+	if err := os.WriteFile(a.binary, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a.die()
+	a.controller()
+	a.set(a.config(150, quick(public()), quick(intra())))
+	eventually(t, "master", func() bool { return a.k.Role("public") == Master && a.k.Role("intra") == Master })
+	a.die()
+	a.write("1")
+	eventually(t, "addresses gone", func() bool { return len(a.addresses()) == 0 })
+	a.write("0")
+	eventually(t, "addresses back", func() bool { return len(a.addresses()) > 0 })
+	a.write("1")
+	eventually(t, "addresses gone", func() bool { return len(a.addresses()) == 0 })
+	a.controller()
+	eventually(t, "fault known", func() bool { return a.k.Role("public") == Fault && a.k.Role("intra") == Fault })
+	if dump := filepath.Join(a.dir, dumpFile); fileExists(dump) {
+		t.Errorf("%s exists: keepalived was asked", dump)
+	}
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func TestKill(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -57,7 +58,8 @@ type Keepalived struct {
 	process *supervise.Process
 	wanted  bool // it should run
 	reloads int
-	err     error
+	refused error // why the last Set did not succeed
+	down    error // why it does not run though it should
 }
 
 // New prepares a Keepalived; nothing is looked at or started yet.
@@ -151,7 +153,7 @@ func (k *Keepalived) Role(instance string) Role { return k.memory.read().Roles[i
 func (k *Keepalived) Status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := Status{Reloads: k.reloads, Err: k.err}
+	s := Status{Reloads: k.reloads, Err: errors.Join(k.refused, k.down)}
 	if alive(k.process) {
 		s.Running, s.PID = true, k.process.PID
 	}
@@ -181,11 +183,14 @@ func (k *Keepalived) forget(want Config) error {
 
 func (k *Keepalived) path(name string) string { return filepath.Join(k.opts.RunDir, name) }
 
-// report keeps err for Status.
+// report keeps the outcome of Set or Close for Status.
 func (k *Keepalived) report(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.err = err
+	k.refused = err
+	if err == nil {
+		k.down = nil
+	}
 }
 
 // current gives the process that was last started or adopted, nil for none.

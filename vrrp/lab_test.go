@@ -72,6 +72,13 @@ func newLab(t *testing.T) *lab {
 	}
 	run(t, "ip", "-n", "vrrp-c", "route", "add", "203.0.113.0/24", "dev", "eth0")
 	run(t, "ip", "-n", "vrrp-c", "route", "add", "2001:db8::/64", "dev", "eth0")
+	// Until its link-local address is usable, keepalived cannot send IPv6 adverts.
+	for _, ns := range []string{"vrrp-1", "vrrp-2"} {
+		eventually(t, "link-local address of "+ns, func() bool {
+			links := run(t, "ip", "-n", ns, "-6", "addr", "show", "dev", "eth0", "scope", "link")
+			return strings.Contains(links, "fe80:") && !strings.Contains(links, "tentative")
+		})
+	}
 	l := new(lab)
 	for i := range l.nodes {
 		l.nodes[i] = newNode(t, i+1)
@@ -81,13 +88,14 @@ func newLab(t *testing.T) *lab {
 
 // node is one machine: all its controllers' calls are made in its namespace.
 type node struct {
-	t     *testing.T
-	ns    string
-	dir   string
-	track string
-	k     *Keepalived
-	quit  context.CancelFunc
-	ended chan struct{}
+	t      *testing.T
+	ns     string
+	dir    string
+	track  string
+	binary string
+	k      *Keepalived
+	quit   context.CancelFunc
+	ended  chan struct{}
 
 	mu    sync.Mutex
 	heard []RoleChange
@@ -138,7 +146,7 @@ func (n *node) inside(f func() error) error {
 // controller starts a new controller, as after an upgrade or a crash.
 func (n *node) controller() {
 	ctx, quit := context.WithCancel(context.Background())
-	k := New(Options{RunDir: n.dir, Logger: slog.New(slog.NewTextHandler(n.t.Output(), nil)).With("node", n.ns)})
+	k := New(Options{RunDir: n.dir, Binary: n.binary, Logger: slog.New(slog.NewTextHandler(n.t.Output(), nil)).With("node", n.ns)})
 	n.k, n.quit, n.ended = k, quit, make(chan struct{})
 	go func() {
 		defer close(n.ended)

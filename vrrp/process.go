@@ -14,6 +14,9 @@ import (
 	"github.com/vipilot/vipilot/internal/supervise"
 )
 
+// maxLog is how large a log may be for a new process to go on with.
+const maxLog = 1 << 20
+
 // adopt finds, once, what a dead controller left: the process, its roles and
 // the addresses it may hold. k.turn is held, as in all of this file.
 func (k *Keepalived) adopt(ctx context.Context) error {
@@ -59,6 +62,10 @@ func (k *Keepalived) start(ctx context.Context) error {
 		return fmt.Errorf("start keepalived: %w", err)
 	}
 	since := k.logSize()
+	if since > maxLog {
+		_ = os.Truncate(k.path(logFile), 0)
+		since = 0
+	}
 	p, err := supervise.Start(supervise.Spec{
 		Path: binary,
 		Args: []string{

@@ -132,7 +132,7 @@ func (k *Keepalived) lost(p *supervise.Process) (unwanted bool) {
 	k.process = nil
 	unwanted = k.wanted
 	if unwanted {
-		k.err = fmt.Errorf("keepalived (process %d) ended by itself; starting it again", p.PID)
+		k.down = fmt.Errorf("keepalived (process %d) ended by itself; starting it again", p.PID)
 		k.opts.Logger.Warn("keepalived has ended", "pid", p.PID)
 	}
 	k.mu.Unlock()
@@ -158,7 +158,9 @@ func (k *Keepalived) revive(ctx context.Context) (again bool) {
 	ctx, cancel := context.WithTimeout(ctx, setTimeout)
 	defer cancel()
 	err := k.start(ctx)
-	k.report(err)
+	k.mu.Lock()
+	k.down = err
+	k.mu.Unlock()
 	if err != nil {
 		k.opts.Logger.Error("restart keepalived", "err", err)
 	}
