@@ -27,7 +27,7 @@ func main() {
 		act = func() error { return end(ctx) }
 	}
 	err := act()
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
@@ -48,6 +48,9 @@ func demo(ctx context.Context, once bool) (err error) {
 	s.title("vipilot: two balancers, two Docker hosts and a router on this machine")
 	s.begin()
 	l, err := lab.New(ctx, lab.Options{Kind: "demo", Binary: os.Getenv("VIPILOT_BINARY"), BGPPassword: "demo"})
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -61,7 +64,9 @@ func demo(ctx context.Context, once bool) (err error) {
 	}()
 	s.lab, s.ctx = l, ctx
 	s.step("fleet", "client, router (FRR), lb1 and lb2, app1 and app2 with a Docker engine each")
-	if err := s.tell(); err != nil {
+	if err := s.tell(); ctx.Err() != nil {
+		return nil // Ctrl-C
+	} else if err != nil {
 		for _, n := range l.Nodes() {
 			fmt.Fprint(os.Stderr, n.Logs(10))
 		}

@@ -1,0 +1,127 @@
+// Command bench prints vipilot's figures on real daemons: how long a container
+// waits for its first request, what a reload costs, what a rolling replacement
+// loses, what the controller uses. It judges nothing; the wanted values stand
+// beside the measured ones.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/vipilot/vipilot/e2e/lab"
+)
+
+func main() {
+	var b bench
+	flag.IntVar(&b.changes, "changes", 100, "endpoint changes to measure")
+	flag.IntVar(&b.endpoints, "endpoints", 200, "endpoints of the cold start")
+	flag.IntVar(&b.rate, "rate", 500, "requests a second during the rolling replacement")
+	flag.DurationVar(&b.idle, "idle", time.Minute, "how long to watch the idle controller")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := b.run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// services is what is measured; extra services are added beside it.
+const services = `services:
+  todo:
+    vip: public
+    http: {hosts: [todo.example.net], port: 80}
+    backend:
+      containers: {labels: {app: todo}}
+      port: 8080
+      check: {path: /healthz, interval: 1s, rise: 2, fall: 3}
+      drain: 5s
+`
+
+// bench is one run over one lab.
+type bench struct {
+	changes, endpoints, rate int
+	idle                     time.Duration
+
+	lab *lab.Lab
+}
+
+func (b *bench) run(ctx context.Context) (err error) {
+	b.lab, err = lab.New(ctx, lab.Options{Kind: "bench", Binary: os.Getenv("VIPILOT_BINARY")})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.lab.Close()) }()
+	for _, part := range []func(context.Context) error{b.startup, b.idling, b.rolling, b.reloading, b.coldStart} {
+		if err := b.begin(ctx); err != nil {
+			return err
+		}
+		if err := part(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// begin is a fresh fleet with a container on each host that answers.
+func (b *bench) begin(ctx context.Context) error {
+	if err := b.lab.Reset(ctx); err != nil {
+		return err
+	}
+	files := b.lab.FleetConfig()
+	files["services.yaml"] = services
+	if err := b.lab.WriteConfig(files); err != nil {
+		return err
+	}
+	for i, app := range b.lab.Apps() {
+		if _, err := app.Launch(ctx, todo(fmt.Sprintf("base-%d", i+1))); err != nil {
+			return err
+		}
+	}
+	for _, n := range b.lab.Nodes() {
+		if err := n.StartVipilot(ctx); err != nil {
+			return err
+		}
+	}
+	return b.answers(ctx, "80", "todo.example.net")
+}
+
+func todo(name string) lab.Container {
+	return lab.Container{Name: name, Labels: map[string]string{"app": "todo"}, Publish: 8080, Env: []string{"GRACE=1s"}}
+}
+
+// answers waits until lb1 is where the router sends the VIP and a site answers.
+func (b *bench) answers(ctx context.Context, port, site string) error {
+	ask := b.asker(port, site)
+	return lab.Poll(ctx, 20*time.Second, func(ctx context.Context) error {
+		hops, err := b.lab.Router.NextHops(ctx, lab.VIP+"/32")
+		if err == nil && (len(hops) != 1 || hops[0].String() != b.lab.LB1.Address) {
+			err = fmt.Errorf("the router sends the VIP to %v", hops)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = ask(ctx)
+		return err
+	})
+}
+
+// figure prints one line: what, measured, wanted.
+func figure(what, measured, wanted string) {
+	fmt.Printf("%-52s %-44s %s\n", what, measured, wanted)
+}
+
+// spread is the median, the 99th percentile and the worst of some durations.
+func spread(all []time.Duration) string {
+	slices.Sort(all)
+	return fmt.Sprintf("p50 %6.1f ms   p99 %6.1f ms   n=%d", ms(lab.Percentile(all, 50)), ms(lab.Percentile(all, 99)), len(all))
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
