@@ -150,7 +150,7 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 	}
 	resp, err := c.http.Do(req)
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
-		return nil, fmt.Errorf("ask the controller at %s: nothing listens there; is `vipilot run` running, and with this --run-dir?", c.addr)
+		return nil, fmt.Errorf("ask the controller at %s: nothing listens there", c.addr)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ask the controller at %s: %w", c.addr, err)
