@@ -125,8 +125,8 @@ func ping(socket string) error {
 		return err
 	}
 	var answer [64]byte
-	if n, err := conn.Read(answer[:]); n == 0 {
-		return fmt.Errorf("no answer on %s: %w", socket, err)
+	if n, _ := conn.Read(answer[:]); n == 0 {
+		return fmt.Errorf("no answer on %s within %s", socket, pingWait)
 	}
 	return nil
 }

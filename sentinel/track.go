@@ -1,13 +1,10 @@
 package sentinel
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -75,51 +72,4 @@ func DeadMan(trackFile string, pipe *os.File) error {
 		return nil
 	}
 	return writeTrack(trackFile, trackBad)
-}
-
-// guard is the sentinel's end of a dead man's switch.
-type guard struct {
-	pipe *os.File
-	done chan struct{} // closed when the child has ended
-}
-
-// armGuard starts the child and waits until it is on guard.
-func armGuard(ctx context.Context, argv []string, trackFile string) (*guard, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("start dead man's switch: %w", err)
-	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "guard"), os.NewFile(uintptr(pair[1]), "guard")
-	defer theirs.Close()
-	cmd := exec.Command(argv[0], append(argv[1:len(argv):len(argv)], trackFile)...)
-	cmd.Dir, cmd.ExtraFiles = "/", []*os.File{theirs} // all other descriptors close on exec
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		_ = ours.Close()
-		return nil, fmt.Errorf("start dead man's switch: %w", err)
-	}
-	g := &guard{pipe: ours, done: make(chan struct{})}
-	go func() { _ = cmd.Wait(); close(g.done) }()
-	deadline := time.Now().Add(5 * time.Second)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	_ = ours.SetReadDeadline(deadline)
-	var said [1]byte
-	if _, err := ours.Read(said[:]); err != nil || said[0] != armed {
-		_ = cmd.Process.Kill()
-		_ = ours.Close()
-		return nil, fmt.Errorf("start dead man's switch: it is not on guard: %w", err)
-	}
-	return g, nil
-}
-
-// dismiss ends the child without a write.
-func (g *guard) dismiss() {
-	_, _ = g.pipe.Write([]byte{standDown})
-	_ = g.pipe.Close()
-	select {
-	case <-g.done:
-	case <-time.After(2 * time.Second):
-	}
 }

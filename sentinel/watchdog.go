@@ -29,12 +29,14 @@ type watchdog struct {
 	events   chan func()
 	board    *board
 
-	want    remote.Want
-	held    map[netip.Addr]bool // every address of the kernel
-	down    error               // why HAProxy is not up; nil = it is
-	unwatch context.CancelFunc  // ends the watch on the present gate
-	guard   *guard
-	track   string // last value written
+	want     remote.Want
+	held     map[netip.Addr]bool // every address of the kernel
+	down     error               // why HAProxy is not up; nil = it is
+	unwatch  context.CancelFunc  // ends the watch on the present gate
+	guard    *guard
+	arming   chan struct{} // closed when the guard that is being started is there, or failed
+	armAfter time.Time     // no further guard before
+	track    string        // last value written
 
 	faults struct{ addresses, guard, track, save, speaker error }
 }
@@ -80,22 +82,36 @@ func (w *watchdog) do(ctx context.Context, f func()) bool {
 
 // set takes a checked Want and returns after it was acted on.
 func (w *watchdog) set(ctx context.Context, loop context.Context, want remote.Want) (answer remote.Answer, ok bool) {
-	done := make(chan struct{})
-	ok = w.do(ctx, func() {
-		defer close(done)
+	var arming chan struct{}
+	ok = w.call(ctx, func() {
 		answer.Changed = !sameWant(want, w.want)
 		if answer.Changed {
 			w.obey(loop, want)
-			w.faults.save = saveWant(w.wantFile, want)
+			w.note(&w.faults.save, saveWant(w.wantFile, want))
 		}
 		w.track = "" // a controller that repeats itself may have lost the file
 		w.settle(loop)
-		answer.State = w.state()
+		arming = w.arming
 	})
-	if ok {
-		<-done
+	if ok && arming != nil {
+		select {
+		case <-arming:
+		case <-ctx.Done():
+		case <-loop.Done():
+		}
 	}
+	ok = ok && w.call(ctx, func() { answer.State = w.state() })
 	return answer, ok
+}
+
+// call is do that waits until f has run.
+func (w *watchdog) call(ctx context.Context, f func()) bool {
+	done := make(chan struct{})
+	if !w.do(ctx, func() { defer close(done); f() }) {
+		return false
+	}
+	<-done
+	return true
 }
 
 // obey takes up new orders. A new gate is looked at once before anything is
@@ -111,7 +127,7 @@ func (w *watchdog) obey(ctx context.Context, want remote.Want) {
 			w.guard.dismiss()
 			w.guard = nil
 		}
-		w.track = ""
+		w.track, w.armAfter = "", time.Time{}
 	}
 }
 
@@ -161,12 +177,14 @@ func (w *watchdog) settle(ctx context.Context) bool {
 	return errors.Join(w.faults.speaker, w.faults.guard, w.faults.track) == nil
 }
 
+// writeTrack waits with a good value until a dead man's switch is armed or is
+// known to fail. A bad value never waits.
 func (w *watchdog) writeTrack() {
 	value := trackGood
 	if w.down != nil {
 		value = trackBad
 	}
-	if value == w.track {
+	if value == w.track || (value == trackGood && w.arming != nil) {
 		return
 	}
 	err := writeTrack(w.want.TrackFile, value)
@@ -174,35 +192,6 @@ func (w *watchdog) writeTrack() {
 		w.track = value
 	}
 	w.note(&w.faults.track, err)
-}
-
-// keepGuard has a dead man's switch armed before the first write of a good
-// value. Without one the node works on, and says so.
-func (w *watchdog) keepGuard(ctx context.Context) {
-	if w.guard != nil || ctx.Err() != nil {
-		return
-	}
-	g, err := armGuard(ctx, w.deadMan, w.want.TrackFile)
-	w.note(&w.faults.guard, err)
-	if err != nil {
-		return
-	}
-	w.guard = g
-	w.track = "" // the one before may have written
-	go func() {
-		select {
-		case <-g.done:
-		case <-ctx.Done():
-			return
-		}
-		w.do(ctx, func() {
-			if w.guard == g {
-				w.log.Warn("dead man's switch ended, starting another")
-				_ = g.pipe.Close()
-				w.guard = nil
-			}
-		})
-	}()
 }
 
 // note keeps a fault and logs it when it is new.

@@ -1,0 +1,100 @@
+package sentinel
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vipilot/vipilot/routing/routingtest"
+)
+
+// TestE2EKeepalived: a real keepalived follows the track file, through
+// HAProxy's death and the sentinel's.
+func TestE2EKeepalived(t *testing.T) {
+	b := newBench(t)
+	if b == nil {
+		return
+	}
+	b.set()
+	track := filepath.Join(b.dir, "track")
+	config := filepath.Join(b.dir, "keepalived.conf")
+	text := "global_defs {\n}\nvrrp_track_file haproxy {\n file " + track + "\n weight 0\n}\nvrrp_instance V {\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority 100\n advert_int 0.2\n version 3\n" +
+		" virtual_ipaddress {\n " + vip + "/32\n }\n track_file {\n haproxy\n }\n}\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := os.Create(filepath.Join(b.dir, "keepalived.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("keepalived", "-n", "-l", "-P", "-f", config, "-p", filepath.Join(b.dir, "k.pid"), "-r", filepath.Join(b.dir, "v.pid"))
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		log, _ := os.ReadFile(out.Name())
+		t.Logf("keepalived's log:\n%s", log)
+	})
+	held := func() bool { return strings.Contains(routingtest.Run(t, "ip -o addr show dev eth0"), vip) }
+	master := func(what string) {
+		t.Helper()
+		t.Logf("%s: master and announced after %s", what, b.Eventually(what, slow, func() bool { return held() && b.HasRoute(vip) }))
+	}
+	fault := func(what string) {
+		t.Helper()
+		t.Logf("%s: VIP given up after %s", what, b.Eventually(what, quick, func() bool { return !held() }))
+		b.Eventually(what+": withdrawn", quick, func() bool { return !b.HasRoute(vip) })
+	}
+	master("start")
+	_ = syscall.Kill(b.gate.PID, syscall.SIGKILL)
+	fault("HAProxy kill -9")
+	b.startHAProxy()
+	b.set()
+	master("new HAProxy")
+	b.cancel()
+	_ = syscall.Kill(b.client.Status().PID, syscall.SIGKILL)
+	fault("sentinel kill -9")
+	b.connect()
+	b.set()
+	master("new sentinel")
+}
+
+// TestE2EGracefulRestart: with it on, a sentinel that comes back in time loses no route.
+func TestE2EGracefulRestart(t *testing.T) {
+	b := newBench(t)
+	if b == nil {
+		return
+	}
+	routingtest.Run(t, "ip addr add "+vip+"/32 dev lo")
+	want := b.want()
+	want.Routing.GracefulRestart = 20 * time.Second
+	if _, err := b.client.Set(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	b.route("start", vip, true, slow)
+	first := b.client.Status().PID
+	_ = syscall.Kill(first, syscall.SIGKILL)
+	up := false
+	for start := time.Now(); time.Since(start) < 8*time.Second; time.Sleep(10 * time.Millisecond) {
+		if !b.HasRoute(vip) {
+			t.Fatalf("route lost %s after the kill", time.Since(start))
+		}
+		s, ok := b.client.State()
+		if ok && s.PID != first && s.Peers["edge"].State == "established" && !up {
+			up = true
+			t.Logf("established again after %s", time.Since(start).Round(time.Millisecond))
+		}
+	}
+	if !up {
+		t.Error("not established again")
+	}
+	_ = syscall.Kill(b.gate.PID, syscall.SIGKILL)
+	b.route("HAProxy kill -9", vip, false, quick)
+}
