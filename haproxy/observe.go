@@ -188,13 +188,15 @@ func parseProc(text string) processes {
 // summaries; the whole text when there is none.
 func complaints(text string) string {
 	var kept []string
+	alert := false
 	for line := range strings.Lines(text) {
-		if !strings.HasPrefix(line, "[ALERT]") {
-			continue
+		said := strings.TrimSpace(line)
+		if strings.HasPrefix(line, "[") { // else the line continues the one before
+			alert = strings.HasPrefix(line, "[ALERT]")
+			_, said, _ = strings.Cut(said, ") : ")
+			said = strings.TrimPrefix(said, "config : ")
 		}
-		_, said, _ := strings.Cut(line, ") : ")
-		said = strings.TrimSpace(strings.TrimPrefix(said, "config : "))
-		if !strings.HasPrefix(said, "Error(s) found in") && !strings.HasPrefix(said, "Fatal errors found in") {
+		if alert && said != "" && !strings.HasPrefix(said, "Error(s) found in") && !strings.HasPrefix(said, "Fatal errors found in") {
 			kept = append(kept, said)
 		}
 	}

@@ -1,0 +1,116 @@
+package haproxy
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+// base has one frontend and two backends; the tests change a deep copy.
+func base() Config {
+	return Config{
+		Frontends: []Frontend{{Name: "f", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:80")},
+			Routes:       []Route{{Host: "a.example.net", Path: "/", Backend: "a"}, {Host: "b.example.net", Path: "/", Backend: "b"}},
+			Certificates: []Certificate{{Name: "c", PEM: []byte("one")}}}},
+		Backends: []*Backend{
+			{Name: "a", Mode: HTTP, Servers: []Server{ready("s1", "10.77.0.11:1"), ready("s2", "10.77.0.11:2")}},
+			{Name: "b", Mode: HTTP, Servers: []Server{ready("s1", "10.77.0.11:3")}},
+		},
+	}
+}
+
+func TestClassification(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*Config)
+		want   string // cause of a reload, "" = runtime
+	}{
+		{"nothing", func(*Config) {}, ""},
+		{"server added", func(c *Config) {
+			c.Backends[0].Servers = append(c.Backends[0].Servers, ready("s3", "10.77.0.11:9"))
+		}, ""},
+		{"server gone", func(c *Config) { c.Backends[0].Servers = nil }, ""},
+		{"server drained", func(c *Config) { c.Backends[0].Servers[0].State = Drain }, ""},
+		{"weight", func(c *Config) { c.Backends[0].Servers[0].Weight = 0 }, ""},
+		{"route added", func(c *Config) {
+			c.Frontends[0].Routes = append(c.Frontends[0].Routes, Route{Host: "c.example.net", Path: "/c", Backend: "b"})
+		}, ""},
+		{"route gone", func(c *Config) { c.Frontends[0].Routes = c.Frontends[0].Routes[:1] }, ""},
+		{"certificate renewed", func(c *Config) { c.Frontends[0].Certificates[0].PEM = []byte("two") }, ""},
+		{"certificate too long", func(c *Config) { c.Frontends[0].Certificates[0].PEM = make([]byte, maxRuntimePEM+1) }, "frontend f: certificates changed"},
+		{"certificate added", func(c *Config) {
+			c.Frontends[0].Certificates = append(c.Frontends[0].Certificates, Certificate{Name: "d"})
+		}, "frontend f: certificates changed"},
+		{"first wildcard", func(c *Config) { c.Frontends[0].Routes[0].Host = "*.example.net" }, "frontend f: kind of routes changed"},
+		{"first redirect", func(c *Config) { c.Frontends[0].Redirects = []Route{{Host: "r.example.net"}} }, "frontend f: kind of routes changed"},
+		{"bind", func(c *Config) { c.Frontends[0].Binds = append(c.Frontends[0].Binds, bind("203.0.113.11:80")) }, "frontend f: binds changed"},
+		{"timeout", func(c *Config) { c.Frontends[0].ClientTimeout = time.Second }, "frontend f changed"},
+		{"frontend added", func(c *Config) {
+			c.Frontends = append(c.Frontends, Frontend{Name: "g", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:81")}, Default: "a"})
+		}, "frontend g added"},
+		{"frontend gone", func(c *Config) { c.Frontends = nil }, "frontend f removed"},
+		{"backend added", func(c *Config) { c.Backends = append(c.Backends, &Backend{Name: "c", Mode: HTTP}) }, "backend c added"},
+		{"backend gone", func(c *Config) {
+			c.Backends, c.Frontends[0].Routes = c.Backends[:1], c.Frontends[0].Routes[:1]
+		}, "backend b removed"},
+		{"balance", func(c *Config) { c.Backends[0].Balance = "leastconn" }, "backend a changed"},
+		{"check", func(c *Config) { c.Backends[0].Check.Path = "/" }, "backend a changed"},
+		{"server by host name", func(c *Config) {
+			c.Backends[0].Servers = append(c.Backends[0].Servers, Server{Name: "vm", Host: "vm", Port: 1, State: Ready})
+		}, "backend a: server vm is named by host"},
+		{"same name, other address", func(c *Config) {
+			c.Backends[0].Servers[0].Address = netip.MustParseAddrPort("10.77.0.99:1")
+		}, "backend a: server s1 changed"},
+		{"maxconn", func(c *Config) { c.MaxConn = 10 }, "maxconn 0 became 10"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			want := base()
+			test.change(&want)
+			if got := structural(base(), want); got != test.want {
+				t.Errorf("structural = %q, want %q", got, test.want)
+			}
+			// What is reachable never needs a reload, and needs none when all is.
+			got := reachable(base(), want)
+			if cause := structural(base(), got); cause != "" {
+				t.Errorf("reachable still needs a reload: %s", cause)
+			}
+			if err := checkConfig(got, func(*Backend) bool { return false }); err != nil {
+				t.Errorf("reachable is not sound: %v", err)
+			}
+			if test.want == "" && structural(got, want) != "" {
+				t.Errorf("reachable stops short: %s", structural(got, want))
+			}
+		})
+	}
+}
+
+// An endpoint of one service does not wait for another service's reload.
+func TestReachableTakesServers(t *testing.T) {
+	want := base()
+	want.Backends[0].Servers = want.Backends[0].Servers[:1]
+	want.Backends = append(want.Backends, &Backend{Name: "c", Mode: HTTP})
+	want.Frontends[0].Routes = append(slices.Clone(want.Frontends[0].Routes), Route{Host: "c.example.net", Path: "/", Backend: "c"})
+	got := reachable(base(), want)
+	if len(got.Backends) != 2 || len(got.Backends[0].Servers) != 1 || len(got.Frontends[0].Routes) != 2 {
+		t.Errorf("reachable = %+v", got)
+	}
+}
+
+func TestPairs(t *testing.T) {
+	name := func(s *string) string { return *s }
+	var got []string
+	for o, n := range pairs([]string{"a", "b", "d"}, []string{"b", "c", "d", "e"}, name) {
+		switch {
+		case o == nil:
+			got = append(got, "+"+*n)
+		case n == nil:
+			got = append(got, "-"+*o)
+		default:
+			got = append(got, "="+*o)
+		}
+	}
+	if want := []string{"-a", "=b", "+c", "=d", "+e"}; !slices.Equal(got, want) {
+		t.Errorf("pairs = %v, want %v", got, want)
+	}
+}

@@ -1,0 +1,254 @@
+package haproxy
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/tools/txtar"
+
+	"github.com/vipilot/vipilot/internal/golden"
+)
+
+var testPaths = Paths{Dir: "/run/vipilot/haproxy", FDLimit: 20_000}
+
+// testPEM is a fresh self-signed certificate with its key.
+func testPEM(t testing.TB, names ...string) []byte {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), DNSNames: names, NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+}
+
+func ready(name, address string) Server {
+	return Server{Name: name, Address: netip.MustParseAddrPort(address), State: Ready, Weight: 100}
+}
+
+func bind(address string) Bind {
+	a := netip.MustParseAddrPort(address)
+	return Bind{a.Addr(), a.Port()}
+}
+
+// goldens are whole configurations and the name of the file with what they
+// render to.
+func goldens(t testing.TB) map[string]Config {
+	retries := 1
+	down, draining, spare := ready("app1.web-2", "10.77.0.11:32769"), ready("app2.web-1", "[2001:db8::12]:8080"), ready("spare", "10.77.0.40:80")
+	down.State, draining.State, spare.Backup = Maint, Drain, true
+	return map[string]Config{
+		"empty": {},
+		"one_service": {
+			Frontends: []Frontend{{Name: "http_public_80", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:80"), bind("[2001:db8::10]:80")},
+				Routes: []Route{{Host: "todo.example.net", Path: "/", Backend: "todo"}}}},
+			Backends: []*Backend{{Name: "todo", Mode: HTTP, Balance: "leastconn", Check: Check{Path: "/healthz", Interval: time.Second, Rise: 2, Fall: 3},
+				Servers: []Server{ready("app1.web-1", "10.77.0.11:32768"), down, draining, spare}}},
+		},
+		"routes": {
+			MaxConn: 5000,
+			Frontends: []Frontend{
+				{Name: "http_public_80", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:80")},
+					Routes:    []Route{{Path: "/api", Backend: "api"}, {Host: "*.example.net", Path: "/", Backend: "web"}},
+					Redirects: []Route{{Host: "web.example.net", Path: "/"}}, RedirectPort: 8443, ClientTimeout: 5 * time.Second},
+				{Name: "http_public_8443", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:8443")}, Default: "web",
+					Routes:       []Route{{Host: "web.example.net", Path: "/api/", Backend: "api"}, {Host: "[2001:db8::10]", Path: "/", Backend: "web"}},
+					Certificates: []Certificate{{Name: "web", PEM: testPEM(t)}}},
+			},
+			Backends: []*Backend{
+				{Name: "api", Mode: HTTP, Balance: "uri", StickyCookie: "SRV", MaxConn: 50, Retries: &retries, Servers: []Server{ready("a", "10.77.0.11:1")}},
+				{Name: "web", Mode: HTTP, TLS: true, ProxyProtocol: true, Connect: time.Second, Server: 2 * time.Second, Queue: 3 * time.Second, Tunnel: 4 * time.Hour,
+					Servers: []Server{{Name: "vm", Host: "localhost", Port: 8443, State: Ready, Weight: 100}}},
+			},
+		},
+		"tcp": {
+			Frontends: []Frontend{
+				{Name: "tcp_intra_5432", Mode: TCP, Binds: []Bind{bind("10.77.0.101:5432")}, Default: "db"},
+				{Name: "tcp_public_443", Mode: TCP, Binds: []Bind{bind("203.0.113.10:443")},
+					Routes: []Route{{Host: "db.example.net", Backend: "db"}, {Host: "*.example.net", Backend: "pass"}}},
+				{Name: "tcp_public_9", Mode: TCP, Binds: []Bind{bind("203.0.113.10:9")}},
+			},
+			Backends: []*Backend{
+				{Name: "db", Mode: TCP, Balance: "source", Servers: []Server{ready("a", "10.77.0.40:5432")}},
+				{Name: "pass", Mode: TCP, Balance: "random"},
+			},
+		},
+	}
+}
+
+func TestRenderGolden(t *testing.T) {
+	for name, want := range goldens(t) {
+		t.Run(name, func(t *testing.T) {
+			files, err := Render(want, testPaths)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var archive txtar.Archive
+			for _, file := range files.names() {
+				if strings.HasSuffix(file, ".pem") {
+					continue
+				}
+				archive.Files = append(archive.Files, txtar.File{Name: file, Data: files[file]})
+			}
+			golden.Equal(t, filepath.Join("testdata", name+".txtar"), txtar.Format(&archive))
+		})
+	}
+}
+
+// HAProxy's own parser takes every golden, and can say no.
+func TestE2EGoldensPassHAProxy(t *testing.T) {
+	e2e(t)
+	check := func(files Files) error {
+		dir, err := os.MkdirTemp("/tmp", "haproxy-golden-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		store := storeIn(dir)
+		if err := store.write(dir, files); err != nil {
+			t.Fatal(err)
+		}
+		return CheckFiles(t.Context(), realBinary(), dir)
+	}
+	for name, want := range goldens(t) {
+		files, err := Render(want, testPaths)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := check(files); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	broken, err := txtar.ParseFile("testdata/broken.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := check(Files{ConfigFile: broken.Files[0].Data}); err == nil || !strings.Contains(err.Error(), "balance only supports") {
+		t.Errorf("broken.txtar: %v, want HAProxy's complaint", err)
+	}
+}
+
+func storeIn(dir string) *files { return &files{paths: Paths{Dir: dir}} }
+
+func TestCheckFilesMissingBinary(t *testing.T) {
+	err := CheckFiles(context.Background(), "vipilot-no-such-haproxy", t.TempDir())
+	if err == nil || !strings.Contains(err.Error(), "apt-get install haproxy") {
+		t.Errorf("CheckFiles = %v", err)
+	}
+}
+
+// Nothing hostile or meaningless reaches a file.
+func TestRenderRefuses(t *testing.T) {
+	good := func() Config {
+		return Config{
+			Frontends: []Frontend{{Name: "f", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:80")}, Routes: []Route{{Host: "a.example.net", Path: "/", Backend: "b"}}}},
+			Backends:  []*Backend{{Name: "b", Mode: HTTP, Servers: []Server{ready("s", "10.77.0.11:1")}}},
+		}
+	}
+	if _, err := Render(good(), testPaths); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		change func(*Config)
+		want   string
+	}{
+		{func(c *Config) { c.Frontends[0].Name = "f\n  bind :1" }, "a name may hold"},
+		{func(c *Config) { c.Frontends[0].Mode = "health" }, "mode"},
+		{func(c *Config) { c.Frontends[0].Binds = nil }, "no bind"},
+		{func(c *Config) { c.Frontends[0].Binds[0].Port = 0 }, "not an address"},
+		{func(c *Config) { c.Frontends[0].Routes[0].Host = "a b" }, "route host"},
+		{func(c *Config) { c.Frontends[0].Routes[0].Host = "A.example.net" }, "route host"},
+		{func(c *Config) { c.Frontends[0].Routes[0].Host = "*" }, "route host"},
+		{func(c *Config) { c.Frontends[0].Routes[0].Path = "/x y" }, "route path"},
+		{func(c *Config) { c.Frontends[0].Routes[0].Path = "/x;shutdown sessions" }, "route path"},
+		{func(c *Config) { c.Frontends[0].Routes[0].Path = "x" }, "route path"},
+		{func(c *Config) { c.Frontends[0].Routes[0].Backend = "nope" }, `"nope" does not exist`},
+		{func(c *Config) { c.Frontends[0].Redirects = c.Frontends[0].Routes }, "twice"},
+		{func(c *Config) { c.Frontends[0].Certificates = []Certificate{{Name: "../x"}} }, "certificate name"},
+		{func(c *Config) { c.Frontends = append(c.Frontends, c.Frontends[0]) }, "sorted and unique"},
+		{func(c *Config) { c.Backends[0].Name = "b;c" }, "a name may hold"},
+		{func(c *Config) { c.Backends[0].Mode = TCP }, "has mode tcp, not http"},
+		{func(c *Config) { c.Backends[0].Balance = "first" }, "balance"},
+		{func(c *Config) { c.Backends[0].StickyCookie = "a b" }, "cookie"},
+		{func(c *Config) { c.Backends[0].Check.Path = "/ HTTP/1.1" }, "check path"},
+		{func(c *Config) { c.Backends[0].Check.Path = "/$HOME" }, "check path"},
+		{func(c *Config) { c.Backends[0].Servers[0].Name = "s x" }, "a name may hold"},
+		{func(c *Config) { c.Backends[0].Servers[0].Weight = 257 }, "weight"},
+		{func(c *Config) { c.Backends[0].Servers[0].State = "" }, "state"},
+		{func(c *Config) { c.Backends[0].Servers[0].Address = netip.AddrPort{} }, "neither an address"},
+		{func(c *Config) { c.Backends[0].Servers[0].Host = "a b" }, "host name"},
+		{func(c *Config) { c.MaxConn = 20_000 }, "needs 40202 open files"},
+	} {
+		want := good()
+		test.change(&want)
+		if _, err := Render(want, testPaths); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("want an error with %q, got %v", test.want, err)
+		}
+	}
+}
+
+func TestBudget(t *testing.T) {
+	many := Config{Backends: []*Backend{{Servers: make([]Server, 10_000)}}}
+	for _, test := range []struct {
+		want  Config
+		limit int
+		got   int
+		err   bool
+	}{
+		{Config{}, 0, 0, false},
+		{Config{MaxConn: 7}, 0, 7, false},
+		{Config{}, 1024, 412, false},
+		{Config{}, 1 << 20, 100_000, false},
+		{many, 20_000, 3000, false},
+		{many, 12_000, 0, true},
+	} {
+		got, err := budget(test.want, test.limit)
+		if got != test.got || (err != nil) != test.err {
+			t.Errorf("budget(limit %d) = %d, %v; want %d", test.limit, got, err, test.got)
+		}
+	}
+}
+
+// fleet is n backends of m servers.
+func fleet(n, m int) Config {
+	c := Config{Frontends: []Frontend{{Name: "f", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:80")}}}}
+	for i := range n {
+		name := fmt.Sprintf("be%05d", i)
+		b := &Backend{Name: name, Mode: HTTP}
+		for j := range m {
+			b.Servers = append(b.Servers, ready(fmt.Sprintf("s%03d", j), fmt.Sprintf("10.77.%d.%d:%d", i%256, j%256, 1000+i)))
+		}
+		c.Backends = append(c.Backends, b)
+		c.Frontends[0].Routes = append(c.Frontends[0].Routes, Route{Host: name + ".example.net", Path: "/", Backend: name})
+	}
+	return c
+}
+
+func BenchmarkRender1000x10(b *testing.B) {
+	want := fleet(1000, 10)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Render(want, Paths{Dir: "/run/vipilot/haproxy"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
