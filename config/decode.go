@@ -74,7 +74,7 @@ func named[T any](parts []value, kind string, read func(value) T) []T {
 	var out []T
 	for _, e := range entries(parts) {
 		if why := checkName(e.key.Value); why != nil {
-			e.faultf("%s %w", quote(e.key.Value), why)
+			e.l.faultAt(e.keyPos(), e.path, "%s %w", quote(e.key.Value), why).Hint = why.hint
 		}
 		e.shape = parts[0].shape + ".*"
 		e.l.declare(kind, e)

@@ -37,7 +37,8 @@ type loader struct {
 	declared map[string]map[string]value // kind of thing, name: where it stands
 	broken   map[declaration]bool        // things with faults of their own, left out of comparisons
 	refs     []reference
-	left     int // of budget
+	partial  bool // a file could not be read: what looks undeclared may be in there
+	left     int  // of budget
 }
 
 type declaration struct{ kind, name string }
@@ -58,9 +59,11 @@ func Load(files Files) (*Config, error) {
 		return nil, sortFaults(l.faults)
 	}
 	l.decode(l.parse(names), Pos{names[0], 1, 1})
-	l.resolveReferences()
-	l.place()
-	l.compare()
+	if !l.partial {
+		l.resolveReferences()
+		l.place()
+		l.compare()
+	}
 	if len(l.faults) > 0 {
 		return nil, sortFaults(l.faults)
 	}
@@ -69,11 +72,11 @@ func Load(files Files) (*Config, error) {
 
 // decode reads every section; start is where a missing one is reported.
 func (l *loader) decode(top map[string][]value, start Pos) {
-	if len(top["version"]) == 0 {
+	if len(top["version"]) == 0 && !l.partial {
 		l.faultAt(start, "version", "missing in every file").Hint = "write version: 1"
 	}
 	for _, v := range top["version"] {
-		if n, ok := asInt(0, 1<<31)(v); ok && n != 1 {
+		if n, ok := asInt(0, 999)(v); ok && n != 1 {
 			v.faultf("version %d is not supported", n).Hint = "this program reads version 1"
 		}
 	}
@@ -94,6 +97,7 @@ func (l *loader) parse(names []string) map[string][]value {
 		data, err := l.readFile(name)
 		if err != nil {
 			l.faultAt(Pos{name, 1, 1}, "", "cannot read the file: %w", err)
+			l.partial = true
 			continue
 		}
 		for _, document := range l.parseFile(name, data) {
@@ -115,6 +119,7 @@ func (l *loader) parseFile(name string, data []byte) (documents []value) {
 	defer func() {
 		if bug := recover(); bug != nil { // the YAML parser is not ours and has panicked on odd input before
 			l.faultAt(Pos{name, 1, 1}, "", "the YAML parser gave up on this file: %v", bug)
+			l.partial = true
 		}
 	}()
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
@@ -146,6 +151,7 @@ func (l *loader) syntaxFault(name string, err error) {
 		}
 	}
 	l.faultAt(Pos{name, line, 1}, "", "not YAML: %s", text)
+	l.partial = true
 }
 
 // finish puts named things in order and seals the Config.

@@ -55,7 +55,8 @@ func checked(wanted string, check func(string) *refusal) reader[string] {
 // oneOf reads one of the words of a table.
 func oneOf[T any](words map[string]T) reader[T] {
 	allowed := slices.Sorted(maps.Keys(words))
-	wanted := strings.Join(allowed, " or ")
+	last := len(allowed) - 1
+	wanted := strings.Join(allowed[:last], ", ") + " or " + allowed[last]
 	return parsed(wanted, func(text string) (T, *refusal) {
 		x, ok := words[text]
 		if !ok {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,9 +63,13 @@ func enumerate(words []string) string {
 	return strings.Join(words, ", ")
 }
 
+// userPassword is a password in a URL, where none belongs.
+var userPassword = regexp.MustCompile(`(://[^:@]*:)[^@]*@`)
+
 // quote shows an operator's text in a message, not too much of it.
 func quote(text string) string {
 	const most = 60
+	text = userPassword.ReplaceAllString(text, "$1***@")
 	if runes := []rune(text); len(runes) > most {
 		text = string(runes[:most]) + "…"
 	}
