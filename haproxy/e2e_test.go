@@ -537,3 +537,66 @@ func readResponse(conn io.Reader) (int, string, http.Header) {
 	}
 	return response.StatusCode, string(body), response.Header
 }
+
+func sortBackends(list []*Backend) {
+	slices.SortFunc(list, func(a, b *Backend) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// A long session outlives a reload, and an ordered Close waits for it.
+func TestE2ELongSessionAndClose(t *testing.T) {
+	l := newLab(t)
+	port, other := freePort(t), freePort(t)
+	release := make(chan struct{})
+	n, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { <-release; fmt.Fprint(w, "at last") })}
+	go func() { _ = slow.Serve(n) }()
+	defer slow.Close()
+	want := simple(port, Server{Name: "slow", Address: netip.MustParseAddrPort(n.Addr().String()), State: Ready, Weight: 1})
+	l.set(want)
+	answers := make(chan string, 1)
+	go func() { _, body, _ := fetch(port, "x", "/"); answers <- body }()
+	l.eventually("the session runs", func() bool {
+		text, err := l.cli.ask(t.Context(), "show servers conn app")
+		return err == nil && strings.Contains(text, "slow") && sessions(l) > 0
+	})
+	want.Frontends = append(slices.Clone(want.Frontends), Frontend{Name: "other", Mode: HTTP, Binds: []Bind{{loopback, other}}, Default: "app"})
+	l.set(want)
+	if s := l.Status(); s.OldWorkers != 1 {
+		t.Errorf("old workers: %+v", s)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- l.Close(t.Context()) }()
+	l.eventually("no new connections", func() bool {
+		conn, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+	close(release)
+	if got := <-answers; got != "at last" {
+		t.Errorf("the session ended with %q", got)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if l.Status().Running {
+		t.Error("running after Close")
+	}
+}
+
+func sessions(l *lab) int {
+	text, err := l.cli.ask(l.t.Context(), "show stat")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(text) {
+		if f := strings.Split(line, ","); len(f) > 4 && f[0] == "app" && f[1] == "slow" && f[4] != "0" {
+			return 1
+		}
+	}
+	return 0
+}

@@ -117,6 +117,7 @@ func (f Frontend) httpRules(w *strings.Builder) {
 	}
 	fmt.Fprintf(w, "  http-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)\n")
 	fmt.Fprintf(w, "  http-request set-var(txn.path) path\n")
+	fmt.Fprintf(w, "  http-request set-var(txn.route) str(0/)\n") // stays where a request without Host has nothing to look up
 	for i, key := range l.keys("var(txn.host)") {
 		name := "txn.route"
 		if i > 0 {
