@@ -52,6 +52,17 @@ func (c *Client) Run(ctx context.Context) error {
 func (c *Client) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	p, err := c.find()
+	if err != nil {
+		return fmt.Errorf("watch sentinel: %w", err)
+	}
+	go func() {
+		select {
+		case <-p.Done():
+			cancel(errors.New("it ended"))
+		case <-ctx.Done():
+		}
+	}()
 	silence := time.AfterFunc(2*Heartbeat, func() { cancel(errors.New("no heartbeat")) })
 	defer silence.Stop()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://sentinel"+PathWatch, nil)
