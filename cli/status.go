@@ -41,13 +41,12 @@ func (p Program) statusCommand() *cobra.Command {
 			defer cancel()
 			report, err := at.client().Report(ctx)
 			if err != nil {
-				return fmt.Errorf("%w; is `vipilot run` running with this --run-dir or --listen?", err)
+				return fmt.Errorf("%w; is vipilot run running, with this --run-dir or --listen?", err)
 			}
 			if asJSON {
 				return p.encode(report)
 			}
-			status.WriteText(p.Stdout, report, p.onTerminal(p.Stdout))
-			return nil
+			return status.WriteText(p.Stdout, report, p.onTerminal(p.Stdout))
 		},
 	}
 	at.flags(cmd)

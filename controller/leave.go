@@ -3,7 +3,11 @@ package controller
 import (
 	"context"
 	"errors"
+	"net/netip"
+	"slices"
 	"time"
+
+	"github.com/vipilot/vipilot/config"
 )
 
 // converge is how long routers get to act on a withdrawal before anything
@@ -15,16 +19,13 @@ const converge = 2 * time.Second
 func (l *loop) leave(ctx context.Context) error {
 	l.log.Info("leaving in order: withdraw, give up the VIPs, drain, stop")
 	l.in.Leaving = true
-	announced := 0
-	if state, ok := l.router.State(); ok {
-		announced = len(state.Announced)
-	}
+	elsewhere := l.servedElsewhere()
 	if l.in.Config != nil {
 		_, err := l.round(ctx)
 		l.after(ctx, err)
 		l.publish("leaving: withdrawn")
 	}
-	if announced > 0 {
+	if elsewhere {
 		time.Sleep(converge)
 	}
 	err := errors.Join(l.election.Close(ctx), l.addresses.Close())
@@ -40,4 +41,21 @@ func (l *loop) leave(ctx context.Context) error {
 	err = errors.Join(err, l.proxy.Close(drained))
 	l.publish("leaving: drained")
 	return errors.Join(err, l.router.Close(ctx))
+}
+
+// servedElsewhere reports whether this node announces a VIP that other nodes
+// announce at the same time, so that waiting for the routers loses nothing. A
+// VRRP VIP has no other announcer until this node gives it up: for it, waiting
+// would be an outage.
+func (l *loop) servedElsewhere() bool {
+	state, ok := l.router.State()
+	if !ok || l.in.Config == nil {
+		return false
+	}
+	for _, vip := range l.in.Config.VIPs {
+		if vip.HA != config.VRRP && slices.ContainsFunc(state.Announced, func(p netip.Prefix) bool { return slices.Contains(vip.Addresses, p.Addr()) }) {
+			return true
+		}
+	}
+	return false
 }
