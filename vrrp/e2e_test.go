@@ -71,20 +71,20 @@ func TestFailover(t *testing.T) {
 
 	start := time.Now()
 	a.write("1\n")
-	eventually(t, "fault here, master there", func() bool { return a.k.Role("public") == Fault && b.k.Role("public") == Master })
+	eventually(t, "fault here, master there", func() bool { return a.is("public", Fault) && b.is("public", Master) })
 	t.Logf("track file 1: fault heard after %v, peer master after %v", a.last().At.Sub(start), b.last().At.Sub(start))
 	if took := a.last().At.Sub(start); took > advert {
 		t.Errorf("fault after %v", took)
 	}
 	eventually(t, "addresses moved", func() bool { return len(a.addresses()) == 0 && len(b.addresses()) == 3 })
 	a.write("0\n")
-	t.Logf("track file 0: master again after %v", eventually(t, "back", func() bool { return a.k.Role("public") == Master && b.k.Role("public") == Backup }))
+	t.Logf("track file 0: master again after %v", eventually(t, "back", func() bool { return a.is("public", Master) && b.is("public", Backup) }))
 
 	start = time.Now()
 	if err := a.inside(func() error { return a.k.Close(t.Context()) }); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "peer takes over", func() bool { return b.k.Role("public") == Master })
+	eventually(t, "peer takes over", func() bool { return b.is("public", Master) })
 	t.Logf("Close: peer master after %v, Close took %v", b.last().At.Sub(start), time.Since(start))
 	if len(a.addresses()) != 0 || a.k.Status().Running {
 		t.Errorf("after Close: %v, %+v", a.addresses(), a.k.Status())
@@ -96,7 +96,7 @@ func TestRoleLatency(t *testing.T) {
 	l := newLab(t)
 	a := l.nodes[0]
 	a.set(a.config(150, quick(public())))
-	eventually(t, "master", func() bool { return a.k.Role("public") == Master })
+	eventually(t, "master", func() bool { return a.is("public", Master) })
 	var worst time.Duration
 	for range 20 {
 		start := time.Now()
@@ -135,9 +135,9 @@ func TestAdoption(t *testing.T) {
 	// What happens while the controller is dead waits in the pipe.
 	a.die()
 	a.write("1")
-	eventually(t, "peer takes over", func() bool { return b.k.Role("public") == Master })
+	eventually(t, "peer takes over", func() bool { return b.is("public", Master) })
 	a.controller()
-	eventually(t, "fault known", func() bool { return a.k.Role("public") == Fault })
+	eventually(t, "fault known", func() bool { return a.is("public", Fault) })
 	// A file that was written and not loaded is loaded by the next controller.
 	a.die()
 	if err := a.k.memory.edit(func(m *kept) { m.Loaded = "" }); err != nil {
@@ -161,7 +161,7 @@ func TestAdoptionByPipe(t *testing.T) {
 	a.die()
 	a.controller()
 	a.set(a.config(150, quick(public()), quick(intra())))
-	eventually(t, "master", func() bool { return a.k.Role("public") == Master && a.k.Role("intra") == Master })
+	eventually(t, "master", func() bool { return a.is("public", Master) && a.is("intra", Master) })
 	a.die()
 	a.write("1")
 	eventually(t, "addresses gone", func() bool { return len(a.addresses()) == 0 })
@@ -170,7 +170,7 @@ func TestAdoptionByPipe(t *testing.T) {
 	a.write("1")
 	eventually(t, "addresses gone", func() bool { return len(a.addresses()) == 0 })
 	a.controller()
-	eventually(t, "fault known", func() bool { return a.k.Role("public") == Fault && a.k.Role("intra") == Fault })
+	eventually(t, "fault known", func() bool { return a.is("public", Fault) && a.is("intra", Fault) })
 	if dump := filepath.Join(a.dir, dumpFile); fileExists(dump) {
 		t.Errorf("%s exists: keepalived was asked", dump)
 	}
@@ -194,7 +194,7 @@ func TestKill(t *testing.T) {
 	}
 	eventually(t, "another process", func() bool { s := a.k.Status(); return s.Running && s.PID != parent && s.Err == nil })
 	t.Logf("restarted after %v", time.Since(start))
-	eventually(t, "one master", func() bool { return a.k.Role("public") == Master && b.k.Role("public") == Backup })
+	eventually(t, "one master", func() bool { return a.is("public", Master) && b.is("public", Backup) })
 	if !slices.Contains(a.roles("public"), Fault) {
 		t.Errorf("the death was not told: %v", a.roles("public"))
 	}
@@ -204,7 +204,7 @@ func TestKill(t *testing.T) {
 	if err := syscall.Kill(child, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a new child", func() bool { _, c := a.pids(); return c != child && a.k.Role("public") == Master })
+	eventually(t, "a new child", func() bool { _, c := a.pids(); return c != child && a.is("public", Master) })
 
 	// Only the parent: its child leaves in order, then both are started anew.
 	parent, _ = a.pids()
@@ -212,7 +212,7 @@ func TestKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "another process", func() bool { s := a.k.Status(); return s.Running && s.PID != parent && s.Err == nil })
-	eventually(t, "one master", func() bool { return a.k.Role("public") == Master && b.k.Role("public") == Backup })
+	eventually(t, "one master", func() bool { return a.is("public", Master) && b.is("public", Backup) })
 }
 
 // Both the controller and keepalived die; the next revision has other
@@ -236,12 +236,12 @@ func TestLeftovers(t *testing.T) {
 	changed := quick(public())
 	changed.Addresses = addrs("203.0.113.12")
 	a.set(a.config(50, changed))
-	eventually(t, "backup", func() bool { return a.k.Role("public") == Backup && b.k.Role("public") == Master })
+	eventually(t, "backup", func() bool { return a.is("public", Backup) && b.is("public", Master) })
 	if got := a.addresses(); len(got) != 0 {
 		t.Errorf("a backup holds %v", got)
 	}
 	a.set(a.config(200, changed))
-	eventually(t, "master", func() bool { return a.k.Role("public") == Master })
+	eventually(t, "master", func() bool { return a.is("public", Master) })
 	kill()
 	if !a.set(Config{Node: a.ns}) {
 		t.Error("nothing to remove")
@@ -274,20 +274,20 @@ func TestOneSidedRevisions(t *testing.T) {
 			n.set(n.config(uint8(150-50*i), step.instances...))
 			// Long enough for a second master to show up.
 			quiet(t, step.name+" on "+n.ns, func() bool {
-				return a.k.Role("public") == Master && b.k.Role("public") == Backup
+				return a.is("public", Master) && b.is("public", Backup)
 			})
 		}
 	}
 	for i, n := range []*node{b, a} { // and the backup first
 		n.set(n.config(uint8(100+50*i), more, two))
-		quiet(t, "backup first", func() bool { return a.k.Role("public") == Master && b.k.Role("public") == Backup })
+		quiet(t, "backup first", func() bool { return a.is("public", Master) && b.is("public", Backup) })
 	}
-	eventually(t, "second VIP elected", func() bool { return a.k.Role("intra") == Master && b.k.Role("intra") == Backup })
+	eventually(t, "second VIP elected", func() bool { return a.is("intra", Master) && b.is("intra", Backup) })
 	// A priority change moves what it is about and nothing else.
 	both := a.config(150, more, two)
 	both.Instances[1].Priority = 20
 	a.set(both)
-	eventually(t, "second VIP moved", func() bool { return a.k.Role("intra") == Backup && b.k.Role("intra") == Master })
+	eventually(t, "second VIP moved", func() bool { return a.is("intra", Backup) && b.is("intra", Master) })
 	if n := lost(); n != 0 {
 		t.Errorf("%d probes lost", n)
 	}
@@ -337,10 +337,10 @@ func TestOtherTransports(t *testing.T) {
 				node.set(node.config(uint8(150-50*n), i))
 			}
 			a, b := l.nodes[0], l.nodes[1]
-			eventually(t, "elected", func() bool { return a.k.Role("public") == Master && b.k.Role("public") == Backup })
+			eventually(t, "elected", func() bool { return a.is("public", Master) && b.is("public", Backup) })
 			eventually(t, "addresses", func() bool { return len(a.addresses()) == 3 && len(b.addresses()) == 0 })
 			lost := probing(t, "2001:db8::10")
-			quiet(t, "stays", func() bool { return a.k.Role("public") == Master && b.k.Role("public") == Backup })
+			quiet(t, "stays", func() bool { return a.is("public", Master) && b.is("public", Backup) })
 			if lost() != 0 {
 				t.Error("probes lost")
 			}

@@ -234,6 +234,12 @@ func (n *node) roles(instance string) []Role {
 	return all
 }
 
+// is reports whether role is the instance's, and the last one heard.
+func (n *node) is(instance string, role Role) bool {
+	heard := n.roles(instance)
+	return n.k.Role(instance) == role && len(heard) > 0 && heard[len(heard)-1] == role
+}
+
 // last gives the last change heard.
 func (n *node) last() RoleChange {
 	n.mu.Lock()
@@ -270,7 +276,7 @@ func (l *lab) elect(t *testing.T, instances ...Instance) {
 	}
 	for _, i := range instances {
 		eventually(t, i.Name+" elected", func() bool {
-			return l.nodes[0].k.Role(i.Name) == Master && l.nodes[1].k.Role(i.Name) == Backup
+			return l.nodes[0].is(i.Name, Master) && l.nodes[1].is(i.Name, Backup)
 		})
 	}
 }
