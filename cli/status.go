@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,7 +40,7 @@ func (p Program) statusCommand() *cobra.Command {
 			defer cancel()
 			report, err := at.client().Report(ctx)
 			if err != nil {
-				return fmt.Errorf("%w; is vipilot run running, with this --run-dir or --listen?", err)
+				return err
 			}
 			if asJSON {
 				return p.encode(report)

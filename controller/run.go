@@ -227,7 +227,8 @@ func (l *loop) followConfig(ctx context.Context) error {
 			}
 		}
 	}()
-	<-ctx.Done(); return nil
+	<-ctx.Done()
+	return nil
 }
 
 // load reads the source and offers it to the loop; done, when not nil, is
