@@ -55,7 +55,7 @@ func object(parts []value, schema keys, required ...string) {
 	for _, e := range given {
 		read, ok := schema[e.key.Value]
 		if !ok {
-			e.unknownKey(slices.Collect(maps.Keys(schema)))
+			e.unknownKey(slices.Sorted(maps.Keys(schema)))
 			continue
 		}
 		read(e)

@@ -38,6 +38,22 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// TestSameEveryTime loads everything often: neither faults nor Configs may
+// depend on the order in which Go walks a map.
+func TestSameEveryTime(t *testing.T) {
+	files, _ := filepath.Glob("testdata/*.yaml")
+	for _, file := range files {
+		tree := testdata(t, filepath.Base(file))
+		cfg, err := config.Load(tree)
+		for range 10 {
+			again, errAgain := config.Load(tree)
+			if !reflect.DeepEqual(cfg, again) || !reflect.DeepEqual(err, errAgain) {
+				t.Errorf("%s: another result:\n%v\n%v", file, err, errAgain)
+			}
+		}
+	}
+}
+
 // wantFaults fails unless err is a list of faults, each with its place and in order.
 func wantFaults(t testing.TB, err error) config.Faults {
 	t.Helper()
