@@ -57,8 +57,8 @@ func readVRRP(v value, o *VRRPOptions) {
 		}
 	}
 	if o.Password != "" && o.AdvertInterval%time.Second != 0 {
-		v.dig("password_file").warnf("a password needs VRRPv2, whose adverts come in whole seconds; this interval is %s", brief(o.AdvertInterval)).
-			Hint = "set advert_interval to 1s, or drop the password"
+		v.dig("password_file").warnf("a password needs VRRPv2, whose adverts come in whole seconds; at %s VRRPv3 is used, without the password", brief(o.AdvertInterval)).
+			Hint = "set advert_interval to 1s, or drop the password and use unicast and a firewall"
 	}
 }
 

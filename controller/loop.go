@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/vipilot/vipilot/config"
@@ -30,7 +31,7 @@ type event struct {
 }
 
 // loop is the one owner of the state. All its fields belong to the goroutine
-// of run, except inbox.
+// of run, except inbox and newest.
 type loop struct {
 	opts      Options
 	log       *slog.Logger
@@ -52,6 +53,7 @@ type loop struct {
 	trial   *config.Config  // the configuration to go back to when the new one is refused
 	retry   time.Duration
 	report  reporter
+	newest  atomic.Pointer[config.Config] // the last valid one offered
 }
 
 // source is a running watcher of one host.
@@ -172,6 +174,7 @@ func (l *loop) offer(ctx context.Context, cfg *config.Config, err error) {
 		l.refuse(cfg, err)
 		return
 	}
+	l.newest.Store(cfg)
 	l.applied.refused, l.applied.refusal = "", nil
 	if l.in.Config != nil && cfg.Revision == l.in.Config.Revision {
 		return

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/haproxy"
@@ -34,7 +35,12 @@ func wantVRRP(cfg *config.Config, node config.Node) vrrp.Config {
 			Name: vip.Name, VRID: vip.VRRP.ID, Interface: cmp.Or(vip.VRRP.Interface, node.Interface),
 			Priority: priority(rank, len(vip.Nodes)), AdvertInterval: vip.VRRP.AdvertInterval,
 			Preempt: vip.VRRP.Preempt, PreemptDelay: vip.VRRP.PreemptDelay,
-			Source: node.Address, Password: vip.VRRP.Password.Reveal(), Addresses: vip.Addresses,
+			Source: node.Address, Addresses: vip.Addresses,
+		}
+		// Only VRRPv2 has passwords, and its adverts come in whole seconds; the
+		// configuration has warned of one that cannot be used.
+		if vip.VRRP.AdvertInterval%time.Second == 0 {
+			instance.Password = vip.VRRP.Password.Reveal()
 		}
 		if node.Drain {
 			instance.Priority = drainedPriority

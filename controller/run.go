@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -163,6 +165,7 @@ func (l *loop) recall() error {
 		l.log.Warn("configuration", "warning", w.String())
 	}
 	l.in.Config = cfg
+	l.newest.Store(cfg)
 	if l.proxy.Status().Running { // a predecessor's: do not act on half a picture
 		for _, h := range cfg.Hosts {
 			l.waiting[h.Name] = true
@@ -212,6 +215,16 @@ func (l *loop) listenToParts(ctx context.Context) error {
 			l.send(ctx, event{cause: "sentinel reports", fold: func() {}})
 		}
 	}
+}
+
+// filesInForce names the files of the newest configuration, so that those
+// outside its directory are followed too. Any goroutine may ask.
+func (l *loop) filesInForce() []string {
+	cfg := l.newest.Load()
+	if cfg == nil {
+		return nil
+	}
+	return slices.Collect(maps.Keys(cfg.Files))
 }
 
 // followConfig loads the source whenever it changes.
