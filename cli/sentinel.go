@@ -20,7 +20,7 @@ func (p Program) sentinelCommand() *cobra.Command {
 			if deadman != "" {
 				return sentinel.DeadMan(deadman, os.NewFile(3, "sentinel's life"))
 			}
-			return sentinel.Run(cmd.Context(), sentinel.Options{RunDir: runDir, Logger: p.logger("text")})
+			return sentinel.Run(cmd.Context(), sentinel.Options{RunDir: runDir, Logger: p.logger("text"), Build: p.Version})
 		},
 	}
 	cmd.Flags().StringVar(&runDir, "run-dir", "/run/vipilot", "run directory of the node")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
+	"github.com/vipilot/vipilot/haproxy"
 	"github.com/vipilot/vipilot/status"
 )
 
@@ -50,10 +51,13 @@ type loop struct {
 	sources map[string]source
 	applied applied
 	waiting map[string]bool // hosts whose first word the first round waits for
-	trial   *config.Config  // the configuration to go back to when the new one is refused
-	retry   time.Duration
-	report  reporter
-	newest  atomic.Pointer[config.Config] // the last valid one offered
+	// inherited are the servers a predecessor's HAProxy sends new sessions to,
+	// until the first round has counted them as answered.
+	inherited map[haproxy.ServerKey]haproxy.Health
+	trial     *config.Config // the configuration to go back to when the new one is refused
+	retry     time.Duration
+	report    reporter
+	newest    atomic.Pointer[config.Config] // the last valid one offered
 }
 
 // source is a running watcher of one host.
@@ -127,6 +131,7 @@ func (l *loop) settle(ctx context.Context, cause string) {
 		return
 	}
 	began := time.Now()
+	l.inherit()
 	l.observe()
 	changed, err := l.round(ctx)
 	if err != nil && l.trial != nil {
@@ -311,6 +316,27 @@ func (l *loop) forget(d Desired) {
 		}
 		l.in.Answered[service] = kept
 	}
+}
+
+// inherit counts the endpoints that a predecessor has readied as answered,
+// whether or not it had the time to remember them on disk.
+func (l *loop) inherit() {
+	if l.inherited == nil {
+		return
+	}
+	want, err := l.plan.desire(l.in)
+	if err != nil {
+		return // the round says so
+	}
+	for service, pool := range want.Pools {
+		for _, m := range pool.Members {
+			key := haproxy.ServerKey{Backend: service, Server: m.Server}
+			if health, ok := l.inherited[key]; ok && health != haproxy.Down && !m.Answered {
+				l.answer(probe{key: key, started: m.Started})
+			}
+		}
+	}
+	l.inherited = nil
 }
 
 // observe takes what HAProxy says of its servers.

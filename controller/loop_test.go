@@ -13,8 +13,8 @@ import (
 	"github.com/vipilot/vipilot/haproxy"
 )
 
-// start runs the loop in the bubble and returns what ends it.
-func start(t *testing.T, l *loop) context.CancelFunc {
+// start runs the loop in the bubble and returns what ends it and waits.
+func start(t *testing.T, l *loop) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { _ = l.listenToParts(ctx) }()
 	go l.memory.run(ctx)
@@ -24,7 +24,7 @@ func start(t *testing.T, l *loop) context.CancelFunc {
 		}
 	}()
 	synctest.Wait()
-	return cancel
+	return func() { cancel(); synctest.Wait() }
 }
 
 // answered tells the loop that every endpoint that waits has answered, as the
@@ -160,7 +160,6 @@ func TestLeaveInOrder(t *testing.T) {
 		synctest.Wait()
 		answered(t, l)
 		stop()
-		synctest.Wait()
 		if err := l.leave(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -193,4 +192,26 @@ func TestMemorySurvives(t *testing.T) {
 	if !back.Hosts["app1"].StaleSince.After(time.Time{}) || back.Hosts["app1"].Connected {
 		t.Error("remembered endpoints are not marked stale")
 	}
+}
+
+func TestASuccessorKeepsWhatServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		l, engines := testLoop(t, n, load(t, pair))
+		s := snapshot("app1", web(1, "app", "todo"))
+		member := desire(t, input(t, s)).Pools["todo"].Members[0]
+		l.inherited = map[haproxy.ServerKey]haproxy.Health{{Backend: "todo", Server: member.Server}: haproxy.Up}
+		l.waiting = map[string]bool{"app1": true, "app2": true}
+		defer start(t, l)()
+		engines["app2"].snapshots <- snapshot("app2")
+		synctest.Wait()
+		if n.started {
+			t.Fatal("acted before app1 had its say")
+		}
+		engines["app1"].snapshots <- s
+		synctest.Wait()
+		if _, state := n.server("todo"); state != haproxy.Ready || n.announced() != 2 {
+			t.Errorf("server %q, %d prefixes; want ready and 2 from the first round on", state, n.announced())
+		}
+	})
 }

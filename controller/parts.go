@@ -18,6 +18,7 @@ type (
 	proxy interface {
 		Set(ctx context.Context, want haproxy.Config) (haproxy.Change, error)
 		Run(ctx context.Context) error
+		Predecessor(ctx context.Context) (ready map[haproxy.ServerKey]haproxy.Health, ok bool)
 		Health() <-chan struct{}
 		Servers() map[haproxy.ServerKey]haproxy.Health
 		Status() haproxy.Status

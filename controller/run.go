@@ -89,7 +89,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if err := c.loop.recall(); err != nil {
+	if err := c.loop.recall(ctx); err != nil {
 		return err
 	}
 	listeners, err := c.listen()
@@ -142,7 +142,7 @@ func lock(name string) (unlock func(), err error) {
 
 // recall reads the state directory and the configuration: the source's when
 // it is valid, else the last good one.
-func (l *loop) recall() error {
+func (l *loop) recall(ctx context.Context) error {
 	if err := l.memory.loadEndpoints(&l.in); err != nil {
 		l.log.Warn("remembered endpoints", "err", err)
 	}
@@ -166,7 +166,9 @@ func (l *loop) recall() error {
 	}
 	l.in.Config = cfg
 	l.newest.Store(cfg)
-	if l.proxy.Status().Running { // a predecessor's: do not act on half a picture
+	if serving, ok := l.proxy.Predecessor(ctx); ok { // do not act on half a picture
+		l.log.Info("adopting what a predecessor left", "servers", len(serving))
+		l.inherited = serving
 		for _, h := range cfg.Hosts {
 			l.waiting[h.Name] = true
 		}
