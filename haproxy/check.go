@@ -75,6 +75,14 @@ func checkFrontend(f Frontend, backends map[string]Mode) error {
 	if f.Mode == TCP && (len(f.Redirects) > 0 || len(f.Certificates) > 0) {
 		fault("redirects and certificates need mode http")
 	}
+	return errors.Join(append(errs, checkRoutes(f, backends))...)
+}
+
+func checkRoutes(f Frontend, backends map[string]Mode) error {
+	var errs []error
+	fault := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("frontend %q: "+format, append([]any{f.Name}, args...)...))
+	}
 	targets := []string{f.Default}
 	for _, r := range f.Routes {
 		targets = append(targets, r.Backend)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -230,4 +231,49 @@ func TestE2EKeywordsAtRunTime(t *testing.T) {
 	if cause, changed, err := l.reconcile(t.Context(), full); cause != "" || changed || err != nil {
 		t.Errorf("what HAProxy has differs from what was wanted: %q, %v, %v", cause, changed, err)
 	}
+}
+
+// Ten thousand servers, of which one comes and goes.
+func TestE2ETenThousandServers(t *testing.T) {
+	l := newLab(t)
+	l.run()
+	want := fleet(1000, 10)
+	want.MaxConn = 1000
+	want.Frontends[0].Binds = []Bind{{loopback, freePort(t)}}
+	for _, b := range want.Backends {
+		b.Check.Interval = time.Minute
+		for i := range b.Servers {
+			b.Servers[i].Address = netip.AddrPortFrom(loopback, b.Servers[i].Address.Port())
+		}
+	}
+	took := func(what string, kind ChangeKind) {
+		began := time.Now()
+		if change := l.set(want); change.Kind != kind {
+			t.Errorf("%s: %+v, want %s", what, change, kind)
+		}
+		t.Logf("%s took %v", what, time.Since(began))
+	}
+	took("start", Started)
+	want = clone(want)
+	b := want.Backends[500]
+	b.Servers = append(b.Servers, ready("s999", "127.0.0.1:9"))
+	for i := range want.Backends {
+		if i != 500 {
+			want.Backends[i] = l.applied.Backends[i]
+		}
+	}
+	took("one server added", Runtime)
+	took("nothing", None)
+	l.eventually("the file follows", func() bool { return strings.Contains(l.readFile(ConfigFile), "s999") })
+	began := time.Now()
+	if err := l.look(t.Context(), ""); err != nil || len(l.Servers()) != 10_001 {
+		t.Errorf("look: %d servers, %v", len(l.Servers()), err)
+	}
+	t.Logf("a look at all servers took %v", time.Since(began))
+	front := want.Frontends[0]
+	front.ClientTimeout = time.Second
+	want.Frontends = []Frontend{front}
+	took("reload", Reload)
+	l.successor()
+	took("adoption", Adopted)
 }

@@ -155,9 +155,9 @@ type processes struct {
 	failed int   // reloads failed in a row
 }
 
-// parseProc reads "show proc" of the master.
-func parseProc(text string) processes {
-	var p processes
+// parseProc reads "show proc" of the master; ok is false when the master's own
+// line is not there.
+func parseProc(text string) (p processes, ok bool) {
 	old := false
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
@@ -166,7 +166,8 @@ func parseProc(text string) processes {
 		case strings.HasPrefix(line, "# "):
 			old = strings.HasPrefix(line, "# old")
 		case len(fields) > 1 && fields[1] == "master":
-			if _, rest, ok := strings.Cut(line, "[failed: "); ok {
+			ok = true
+			if _, rest, found := strings.Cut(line, "[failed: "); found {
 				n, _, _ := strings.Cut(rest, "]")
 				p.failed, _ = strconv.Atoi(n)
 			}
@@ -181,7 +182,7 @@ func parseProc(text string) processes {
 			}
 		}
 	}
-	return p
+	return p, ok
 }
 
 // complaints keeps what HAProxy's alerts say in a text, without prefixes and

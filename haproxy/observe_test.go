@@ -43,7 +43,7 @@ func TestParseState(t *testing.T) {
 }
 
 func TestParseProc(t *testing.T) {
-	got := parseProc(`#<PID>          <type>          <reloads>       <uptime>        <version>
+	got, ok := parseProc(`#<PID>          <type>          <reloads>       <uptime>        <version>
 21980           master          2 [failed: 1]   0d00h00m02s     3.0.11-1+deb13u3
 # workers
 22121           worker          1               0d00h00m01s     3.0.11-1+deb13u3
@@ -52,8 +52,11 @@ func TestParseProc(t *testing.T) {
 # programs
 
 `)
-	if got.worker != 22121 || got.failed != 1 || !slices.Equal(got.old, []int{21984}) {
+	if !ok || got.worker != 22121 || got.failed != 1 || !slices.Equal(got.old, []int{21984}) {
 		t.Errorf("parseProc = %+v", got)
+	}
+	if _, ok := parseProc(""); ok {
+		t.Error("parseProc took nothing for an answer")
 	}
 }
 
@@ -90,7 +93,7 @@ func FuzzParseState(f *testing.F) {
 		if err != nil && list != nil {
 			t.Error("servers beside an error")
 		}
-		parseProc(text)
+		_, _ = parseProc(text)
 		complaints(text)
 		feedBackend(text)
 	})

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/vipilot/vipilot/render"
 )
 
@@ -71,14 +73,17 @@ func (h *HAProxy) swapWorker(ctx context.Context) error {
 		return err
 	}
 	said := h.logSize()
-	reply, _ := exchange(ctx, h.paths.master(), "reload") // 2.6 may cut the connection
+	reply, err := exchange(ctx, h.paths.master(), "reload")
+	if errors.Is(err, unix.ECONNREFUSED) {
+		return err // any other error is 2.6 cutting the connection
+	}
 	if strings.Contains(reply, "Success=0") {
 		return fmt.Errorf("haproxy refused it: %s", complaints(reply))
 	}
 	for {
 		now, err := h.showProc(ctx)
 		switch {
-		case err != nil: // for some milliseconds the master does not listen
+		case err != nil: // it parses a large file, or it has ended, or our time is up
 		case now.worker != 0 && now.worker != before.worker:
 			return h.answers(ctx, now.worker)
 		case now.failed > before.failed:
@@ -94,14 +99,25 @@ func (h *HAProxy) swapWorker(ctx context.Context) error {
 	}
 }
 
-// showProc asks the master for its processes. The master keeps a connection
-// open after its reply, hence quit.
+// showProc asks the master for its processes. After a start and during a
+// reload the master executes itself anew and does not listen for some
+// milliseconds. It keeps a connection open after its reply, hence quit.
 func (h *HAProxy) showProc(ctx context.Context) (processes, error) {
-	text, err := exchange(ctx, h.paths.master(), "show proc;quit")
-	if err != nil {
-		return processes{}, err
+	ctx, cancel := context.WithTimeout(ctx, cliDeadline)
+	defer cancel()
+	for {
+		text, err := exchange(ctx, h.paths.master(), "show proc;quit")
+		if p, ok := parseProc(text); err == nil && ok {
+			return p, nil
+		}
+		select {
+		case <-h.proc.Done():
+			return processes{}, errors.New("haproxy has ended")
+		case <-ctx.Done():
+			return processes{}, fmt.Errorf("ask haproxy's master: %w", errors.Join(ctx.Err(), err))
+		case <-time.After(lookEvery):
+		}
 	}
-	return parseProc(text), nil
 }
 
 // lookAtWorkers counts the old workers.
