@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -264,6 +265,15 @@ func TestE2ETenThousandServers(t *testing.T) {
 	}
 	took("one server added", Runtime)
 	took("nothing", None)
+	with, without := want, want
+	without.Backends = slices.Clone(want.Backends)
+	fewer := *want.Backends[500]
+	fewer.Servers = fewer.Servers[:10]
+	without.Backends[500] = &fewer
+	for i := range 10 {
+		want = []Config{without, with}[i%2]
+		took("one server more or less", Runtime)
+	}
 	l.eventually("the file follows", func() bool { return strings.Contains(l.readFile(ConfigFile), "s999") })
 	began := time.Now()
 	if err := l.look(t.Context(), ""); err != nil || len(l.Servers()) != 10_001 {
