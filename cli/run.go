@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -91,6 +92,11 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find own program: %w", err)
+	}
+	for _, dir := range []*string{&f.runDir, &f.stateDir} {
+		if *dir, err = filepath.Abs(*dir); err != nil {
+			return fmt.Errorf("find directory: %w", err)
+		}
 	}
 	log := p.logger(f.logFormat.value)
 	log.Info("starting", "version", p.Version, "node", f.node, "config", f.config, "run_dir", f.runDir, "state_dir", f.stateDir)

@@ -55,7 +55,10 @@ type loop struct {
 	// until the first round has counted them as answered.
 	inherited map[haproxy.ServerKey]haproxy.Health
 	trial     *config.Config // the configuration to go back to when the new one is refused
-	retry     time.Duration
+	retry     time.Duration  // grows with each round that fails
+	complaint string         // the failure that was logged last
+	next      *time.Timer    // asks for another round
+	due       time.Time      // when next fires
 	report    reporter
 	newest    atomic.Pointer[config.Config] // the last valid one offered
 }
@@ -152,20 +155,32 @@ func (l *loop) settle(ctx context.Context, cause string) {
 // the retries down.
 func (l *loop) after(ctx context.Context, err error) {
 	if err == nil {
-		l.retry = 0
+		l.retry, l.complaint = 0, ""
 		return
 	}
 	if ctx.Err() != nil {
 		return
 	}
-	l.log.Error("wanted state not reached", "err", err)
+	if text := err.Error(); text != l.complaint {
+		l.complaint = text
+		l.log.Error("wanted state not reached, trying again", "err", err)
+	}
 	l.retry = min(max(firstRetry, 2*l.retry), maxRetry)
 	l.again(ctx, l.retry)
 }
 
-// again asks for another round after a wait.
+// again asks for another round after a wait, at the latest: an earlier one
+// that was asked for stands.
 func (l *loop) again(ctx context.Context, wait time.Duration) {
-	time.AfterFunc(wait, func() { l.send(ctx, event{fold: func() {}}) })
+	due := time.Now().Add(wait)
+	if l.next != nil && l.due.After(time.Now()) && l.due.Before(due) {
+		return
+	}
+	if l.next != nil {
+		l.next.Stop()
+	}
+	l.due = due
+	l.next = time.AfterFunc(wait, func() { l.send(ctx, event{fold: func() {}}) })
 }
 
 // offer takes what the configuration source found. An invalid revision

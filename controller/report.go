@@ -267,6 +267,8 @@ func (l *loop) reportService(s config.Service, pool *Pool, stale map[string]time
 			e.State, e.Reason = "drain", string(m.Reason)
 		case !m.Answered:
 			e.State, e.Reason = "starting", "has not answered yet"
+		case m.Static && health == haproxy.Unknown:
+			e.State, e.Reason = "starting", "HAProxy has not checked it yet"
 		case health == haproxy.Down:
 			e.State, e.Reason = "down", "fails HAProxy's check"
 		case !m.Static && !stale[m.Host].IsZero():

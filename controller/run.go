@@ -52,7 +52,6 @@ type Controller struct {
 // New makes a controller and its parts. Nothing is started yet.
 func New(opts Options) *Controller {
 	board := status.NewBoard()
-	component := func(name string) *slog.Logger { return opts.Logger.With("component", name) }
 	sentinel := supervise.Spec{
 		Path: opts.Executable, Args: []string{"sentinel", "--run-dir", opts.RunDir},
 		Record: filepath.Join(opts.RunDir, "sentinel.json"), Log: filepath.Join(opts.RunDir, "sentinel.log"),
@@ -60,11 +59,11 @@ func New(opts Options) *Controller {
 	l := &loop{
 		opts: opts, log: opts.Logger, board: board,
 		memory:    newMemory(opts.StateDir, opts.Logger),
-		proxy:     haproxy.New(haproxy.Options{RunDir: filepath.Join(opts.RunDir, "haproxy"), Logger: component("haproxy")}),
-		election:  vrrp.New(vrrp.Options{RunDir: filepath.Join(opts.RunDir, "keepalived"), Logger: component("keepalived")}),
-		router:    remote.NewClient(remote.ClientOptions{RunDir: opts.RunDir, Spec: sentinel, Logger: component("sentinel")}),
+		proxy:     haproxy.New(haproxy.Options{RunDir: filepath.Join(opts.RunDir, "haproxy"), Logger: opts.Logger.With("component", "haproxy")}),
+		election:  vrrp.New(vrrp.Options{RunDir: filepath.Join(opts.RunDir, "keepalived"), Logger: opts.Logger}),
+		router:    remote.NewClient(remote.ClientOptions{RunDir: opts.RunDir, Spec: sentinel, Logger: opts.Logger}),
 		addresses: loopback.New(filepath.Join(opts.RunDir, "loopback.json")),
-		newSource: dockerSource(component("docker")),
+		newSource: dockerSource(opts.Logger),
 		inbox:     make(chan event, inboxSize),
 		in: Input{
 			Node: opts.Node, Hosts: make(map[string]discovery.Snapshot), Answered: make(map[string]*Answers),
