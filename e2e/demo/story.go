@@ -63,23 +63,33 @@ func (s *story) start() error {
 			return err
 		}
 	}
-	err := lab.Poll(s.ctx, 20*time.Second, func(ctx context.Context) error {
-		report, err := s.lab.LB1.Status(ctx)
-		if err == nil && report.VIPs["public"].Role != "master" {
-			err = fmt.Errorf("lb1 is not the master: %+v", report.VIPs["public"])
+	for n, role := range map[*lab.Node]string{s.lab.LB1: "master", s.lab.LB2: "backup"} {
+		if err := s.settled(n, role); err != nil {
+			return err
 		}
-		return err
-	})
-	if err != nil {
-		return err
 	}
 	report, err := s.lab.LB1.Status(s.ctx)
 	if err != nil {
 		return err
 	}
-	s.step("vipilot", "runs on lb1 (master) and lb2 (backup)")
+	s.step("vipilot", "runs on lb1 (master) and lb2 (backup); both have a BGP session with the router")
 	s.line("", "nothing is announced yet: "+cmp.Or(report.VIPs["public"].Reason, "-"))
 	return nil
+}
+
+// settled waits until a node has its role and its session with the router.
+func (s *story) settled(n *lab.Node, role string) error {
+	return lab.Poll(s.ctx, 20*time.Second, func(ctx context.Context) error {
+		report, err := n.Status(ctx)
+		if err != nil {
+			return err
+		}
+		vip, peer := report.VIPs["public"], report.Components.Speaker.Peers["edge"]
+		if vip.Role != role || peer.State != "established" {
+			return fmt.Errorf("%s: VIP %+v, want role %s; peer %+v", n.Name, vip, role, peer)
+		}
+		return nil
+	})
 }
 
 func (s *story) deploy() error {
@@ -136,7 +146,7 @@ func (s *story) failOver() error {
 		return err
 	}
 	seen := load.Stop()
-	s.step("lb1 dies", fmt.Sprintf("power off; lb2 has VIP and route, %.2f s without an answer", seen.LongestGap.Seconds()))
+	s.step("lb1 dies", fmt.Sprintf("power off; lb2 took VIP and route over; the public noticed for %.2f s", seen.Trouble().Seconds()))
 	if err := s.sample(); err != nil {
 		return err
 	}
@@ -147,7 +157,7 @@ func (s *story) failOver() error {
 		return err
 	}
 	seen = load.Stop()
-	s.step("lb1 is back", fmt.Sprintf("and master again, %.2f s without an answer", seen.LongestGap.Seconds()))
+	s.step("lb1 is back", fmt.Sprintf("and master again; the public noticed for %.2f s", seen.Trouble().Seconds()))
 	return s.sample()
 }
 
@@ -178,7 +188,7 @@ func (s *story) load() lab.Load {
 
 // answers waits for an answer to the client.
 func (s *story) answers() error {
-	client := s.lab.Client.HTTPClient(time.Second, false)
+	client := s.lab.Client.HTTPClient(100*time.Millisecond, false) // shorter than the wait before a lost SYN is sent again
 	return lab.Poll(s.ctx, 20*time.Second, func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+lab.VIP+"/", nil)
 		if err != nil {

@@ -39,7 +39,9 @@ type Result struct {
 	Answers    map[string]int // by container
 	FirstError error
 	LongestGap time.Duration // longest time without a good answer
-	latencies  []time.Duration
+
+	latencies []time.Duration
+	troubled  [2]time.Time // when the first and the last request with trouble were due
 }
 
 // Running is a load at work.
@@ -155,6 +157,14 @@ func (r *Running) record(due time.Time, answeredBy string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &r.result
+	if err != nil || now.Sub(due) > time.Second {
+		if s.troubled[0].IsZero() || due.Before(s.troubled[0]) {
+			s.troubled[0] = due
+		}
+		if due.After(s.troubled[1]) {
+			s.troubled[1] = due
+		}
+	}
 	if err != nil {
 		s.Failed++
 		s.Errors[kind(err)]++
@@ -188,6 +198,10 @@ func kind(err error) string {
 	return err.Error()
 }
 
+// Trouble is the time from the first to the last request, by when they were
+// due, that failed or took more than a second: the outage as the public tells it.
+func (r Result) Trouble() time.Duration { return r.troubled[1].Sub(r.troubled[0]) }
+
 // Percentile is the latency that p percent of the good answers did not exceed.
 func (r Result) Percentile(p float64) time.Duration { return Percentile(r.latencies, p) }
 
@@ -200,8 +214,8 @@ func Percentile(sorted []time.Duration, p float64) time.Duration {
 }
 
 func (r Result) String() string {
-	text := fmt.Sprintf("%d ok, %d failed, p50 %.1f ms, p99 %.1f ms, longest gap %d ms, %d containers",
-		r.OK, r.Failed, ms(r.Percentile(50)), ms(r.Percentile(99)), r.LongestGap.Milliseconds(), len(r.Answers))
+	text := fmt.Sprintf("%d ok, %d failed, p50 %.1f ms, p99 %.1f ms, longest gap %d ms, trouble %d ms, %d containers",
+		r.OK, r.Failed, ms(r.Percentile(50)), ms(r.Percentile(99)), r.LongestGap.Milliseconds(), r.Trouble().Milliseconds(), len(r.Answers))
 	if r.Failed > 0 {
 		text += fmt.Sprintf(", %v (first: %v)", r.Errors, r.FirstError)
 	}

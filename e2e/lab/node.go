@@ -64,12 +64,12 @@ func (n *Node) KillController() { n.controller.Kill() }
 // StopController asks the controller to leave, with drain as its default, and waits.
 func (n *Node) StopController() error { return n.controller.Stop(60 * time.Second) }
 
-// Forget removes what vipilot keeps on the node's disk.
+// Forget empties the node's disk: what vipilot keeps, and the logs.
 func (n *Node) Forget() error {
-	if err := os.RemoveAll(n.RunDir); err != nil {
+	if err := os.RemoveAll(n.dir); err != nil {
 		return err
 	}
-	return os.RemoveAll(n.StateDir)
+	return os.MkdirAll(n.dir, 0o755)
 }
 
 // Vipilot runs another vipilot command on the node, one that talks to the controller.

@@ -89,5 +89,5 @@ routing:
   bgp:
     asn: 65010
     peers:
-      edge: {address: 10.77.0.1, asn: 65000, hold_time: 9sPEER_OPTIONS}
+      edge: {address: 10.77.0.1, asn: 65000, hold_time: 3sPEER_OPTIONS}
 `
