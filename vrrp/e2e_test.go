@@ -187,11 +187,7 @@ func TestKill(t *testing.T) {
 	l.elect(t, quick(public()))
 	parent, child := a.pids()
 	start := time.Now()
-	for _, pid := range []int{parent, child} {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-	}
+	killBoth(t, parent, child)
 	eventually(t, "another process", func() bool { s := a.k.Status(); return s.Running && s.PID != parent && s.Err == nil })
 	t.Logf("restarted after %v", time.Since(start))
 	eventually(t, "one master", func() bool { return a.is("public", Master) && b.is("public", Backup) })
@@ -215,6 +211,19 @@ func TestKill(t *testing.T) {
 	eventually(t, "one master", func() bool { return a.is("public", Master) && b.is("public", Backup) })
 }
 
+// killBoth leaves the VRRP process no time to tidy up, as it would on the
+// SIGTERM that the death of its parent sends it.
+func killBoth(t *testing.T, parent, child int) {
+	t.Helper()
+	if parent == 0 || child == 0 {
+		t.Fatal("no keepalived to kill")
+	}
+	err := errors.Join(syscall.Kill(child, syscall.SIGSTOP), syscall.Kill(parent, syscall.SIGKILL), syscall.Kill(child, syscall.SIGKILL))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Both the controller and keepalived die; the next revision has other
 // addresses and a priority that makes this node the backup.
 func TestLeftovers(t *testing.T) {
@@ -224,8 +233,7 @@ func TestLeftovers(t *testing.T) {
 	kill := func() {
 		parent, child := a.pids()
 		a.die()
-		_ = syscall.Kill(parent, syscall.SIGKILL)
-		_ = syscall.Kill(child, syscall.SIGKILL)
+		killBoth(t, parent, child)
 		eventually(t, "dead", func() bool { return !takesSignal(parent, 36) && !takesSignal(child, 36) })
 		if len(a.addresses()) == 0 {
 			t.Fatal("nothing is left over; the test proves nothing")
