@@ -67,6 +67,10 @@ func (l *loop) round(ctx context.Context) (changed string, err error) {
 
 	change, err := l.proxy.Set(ctx, want.HAProxy)
 	errs.proxy = err
+	l.in.Taken = haproxy.Taken(err)
+	if len(l.in.Taken) > 0 && l.trial == nil { // one port in strange hands is no reason to serve nothing
+		change, err = l.proxy.Set(ctx, withoutFrontends(want.HAProxy, l.in.Taken))
+	}
 	l.applied.behind = change.Retry > 0
 	if change.Retry > 0 {
 		l.again(ctx, change.Retry)
@@ -169,4 +173,10 @@ func describe(c haproxy.Change) string {
 		return "haproxy " + string(c.Kind)
 	}
 	return fmt.Sprintf("haproxy %s (%s)", c.Kind, c.Cause)
+}
+
+// withoutFrontends is want less the named frontends.
+func withoutFrontends(want haproxy.Config, names map[string]bool) haproxy.Config {
+	want.Frontends = slices.DeleteFunc(slices.Clone(want.Frontends), func(f haproxy.Frontend) bool { return names[f.Name] })
+	return want
 }

@@ -26,7 +26,8 @@ type Input struct {
 	Hosts    map[string]discovery.Snapshot
 	Answered map[string]*Answers // by service
 	Health   map[haproxy.ServerKey]haproxy.Health
-	Leaving  bool // the node is about to stop: announce nothing
+	Taken    map[string]bool // frontends that cannot listen: another program has their port
+	Leaving  bool            // the node is about to stop: announce nothing
 }
 
 // Answers remembers which servers of one service have answered, since the

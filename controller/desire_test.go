@@ -244,6 +244,16 @@ func TestFrontends(t *testing.T) {
 	}
 }
 
+func TestATakenPortIsNotServed(t *testing.T) {
+	in := input(t, snapshot("app1", web(1, "app", "todo")))
+	answerAll(t, &in)
+	in.Taken = map[string]bool{"public_80": true}
+	d := desire(t, in)
+	if got := prefixes(d); got != "" || d.Silent["public"] != "HAProxy does not listen on it" {
+		t.Errorf("announced %q, reason %q", got, d.Silent["public"])
+	}
+}
+
 // TestPlannerRemembersRight walks one planner through random histories; what
 // it says must always be what a fresh Desire says.
 func TestPlannerRemembersRight(t *testing.T) {

@@ -27,7 +27,8 @@ type node struct {
 	servers   map[haproxy.ServerKey]haproxy.ServerState
 	health    map[haproxy.ServerKey]haproxy.Health
 	reloads   int
-	broken    error // what HAProxy says of any new structure
+	broken    error  // what HAProxy says of any new structure
+	taken     string // a frontend whose port another program has
 	started   bool
 
 	instances []string
@@ -52,6 +53,11 @@ type fakeProxy struct{ *node }
 func (f fakeProxy) Set(_ context.Context, want haproxy.Config) (haproxy.Change, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for _, one := range want.Frontends {
+		if one.Name == f.taken {
+			return haproxy.Change{Kind: haproxy.None}, &haproxy.TakenError{Frontend: one.Name, Err: errors.New("address already in use")}
+		}
+	}
 	structure := len(want.Frontends) != len(f.frontends)
 	if structure && f.broken != nil {
 		return haproxy.Change{Kind: haproxy.None}, f.broken

@@ -215,3 +215,22 @@ func TestASuccessorKeepsWhatServes(t *testing.T) {
 		}
 	})
 }
+
+func TestATakenPortStopsOnlyItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.taken = "public_9000"
+		l, engines := testLoop(t, n, load(t, strings.Replace(pair, "\nrouting:\n", extra, 1)))
+		defer start(t, l)()
+		engines["app1"].snapshots <- snapshot("app1", web(1, "app", "todo"))
+		synctest.Wait()
+		answered(t, l)
+		if _, state := n.server("todo"); state != haproxy.Ready || n.announced() != 2 {
+			t.Errorf("server %q, %d prefixes; want the others served and announced", state, n.announced())
+		}
+		r := l.board.Report()
+		if e := r.Components.HAProxy.Error; r.Ready || e == nil || !strings.Contains(*e, "frontend public_9000 cannot listen") {
+			t.Errorf("ready %v, error %v", r.Ready, e)
+		}
+	})
+}

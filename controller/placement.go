@@ -101,7 +101,7 @@ func wantRouting(in Input, node config.Node, d *Desired) routing.Config {
 		if vip.Announce == nil || !vip.Announce.BGP || !slices.Contains(vip.Nodes, node.Name) {
 			continue
 		}
-		if reason := silence(in, node, vip, d.Pools); reason != "" {
+		if reason := silence(in, node, vip, d); reason != "" {
 			d.Silent[vip.Name] = reason
 			continue
 		}
@@ -118,29 +118,42 @@ func wantRouting(in Input, node config.Node, d *Desired) routing.Config {
 }
 
 // silence returns why a VIP must not be announced, or "" when it may.
-func silence(in Input, node config.Node, vip config.VIP, pools map[string]*Pool) string {
+func silence(in Input, node config.Node, vip config.VIP, d *Desired) string {
 	switch {
 	case in.Leaving:
 		return "the controller is leaving"
 	case node.Drain:
 		return fmt.Sprintf("node %s is drained (nodes.%s.state)", node.Name, node.Name)
-	case vip.Announce.When == config.WhenProxy:
+	}
+	open := withoutFrontends(d.HAProxy, in.Taken).Frontends
+	if !slices.ContainsFunc(open, func(f haproxy.Frontend) bool { return binds(f, vip) }) {
+		return "HAProxy does not listen on it"
+	}
+	if vip.Announce.When == config.WhenProxy {
 		return ""
 	}
 	var services []string
 	for _, s := range in.Config.Services {
-		if s.VIP != vip.Name {
+		if s.VIP != vip.Name || len(in.Taken) > 0 && !reaches(open, s.Name) {
 			continue
 		}
 		services = append(services, s.Name)
-		for _, m := range pools[s.Name].Members {
+		for _, m := range d.Pools[s.Name].Members {
 			if m.ready(in.Health[haproxy.ServerKey{Backend: s.Name, Server: m.Server}]) {
 				return ""
 			}
 		}
 	}
-	if len(services) == 0 {
-		return "no service uses it"
-	}
 	return "no ready endpoint in " + strings.Join(services, ", ")
+}
+
+func binds(f haproxy.Frontend, vip config.VIP) bool {
+	return slices.ContainsFunc(f.Binds, func(b haproxy.Bind) bool { return slices.Contains(vip.Addresses, b.Address) })
+}
+
+// reaches reports whether one of the frontends leads to the backend.
+func reaches(frontends []haproxy.Frontend, backend string) bool {
+	return slices.ContainsFunc(frontends, func(f haproxy.Frontend) bool {
+		return f.Default == backend || slices.ContainsFunc(f.Routes, func(r haproxy.Route) bool { return r.Backend == backend })
+	})
 }

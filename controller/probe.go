@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -24,6 +25,7 @@ type probe struct {
 	started time.Time
 	address string
 	path    string // HTTP check; "" = a connection is an answer
+	host    string // the check's Host header; "" = localhost
 }
 
 // prober dials new endpoints until they answer, each on its own, and tells
@@ -93,6 +95,7 @@ func ask(ctx context.Context, p probe) error {
 	if err != nil {
 		return err
 	}
+	request.Host = cmp.Or(p.host, "localhost")
 	transport := &http.Transport{
 		DisableKeepAlives: true,
 		DialContext:       func(context.Context, string, string) (net.Conn, error) { return conn, nil },
@@ -118,7 +121,7 @@ func wantProbes(d Desired) map[probe]bool {
 			}
 			one := probe{key: haproxy.ServerKey{Backend: service, Server: m.Server}, started: m.Started, address: m.Address.String()}
 			if !pool.Backend.ProxyProtocol {
-				one.path = pool.Backend.Check.Path
+				one.path, one.host = pool.Backend.Check.Path, pool.Backend.Check.Host
 			}
 			want[one] = true
 		}

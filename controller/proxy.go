@@ -17,14 +17,14 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 	b := service.Backend
 	want := &haproxy.Backend{
 		Name: service.Name, Mode: haproxy.TCP,
-		Balance: b.Balance, StickyCookie: b.StickyCookie, MaxConn: b.MaxConn, Retries: b.Retries, ProxyProtocol: b.ProxyProtocol,
+		Drain: b.Drain, Balance: b.Balance, StickyCookie: b.StickyCookie, MaxConn: b.MaxConn, Retries: b.Retries, ProxyProtocol: b.ProxyProtocol,
 		Connect: b.Timeouts.Connect, Server: b.Timeouts.Server, Queue: b.Timeouts.Queue, Tunnel: b.Timeouts.Tunnel,
 	}
 	if service.HTTP != nil {
 		want.Mode = haproxy.HTTP
 	}
 	if c := b.Check; c != nil {
-		want.Check = haproxy.Check{Path: c.Path, Interval: c.Interval, Rise: c.Rise, Fall: c.Fall}
+		want.Check = haproxy.Check{Host: checkHost(service), Path: c.Path, Interval: c.Interval, Rise: c.Rise, Fall: c.Fall}
 	}
 	for _, m := range members {
 		if !m.Answered {
@@ -121,4 +121,18 @@ func httpRoutes(s config.Service) []haproxy.Route {
 		}
 	}
 	return routes
+}
+
+// checkHost is the name an HTTP check asks for: the first that is no
+// wildcard, so that applications that look at it answer.
+func checkHost(service config.Service) string {
+	if service.HTTP == nil {
+		return ""
+	}
+	for _, host := range service.HTTP.Hosts {
+		if !strings.HasPrefix(host, "*") {
+			return host
+		}
+	}
+	return ""
 }

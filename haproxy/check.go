@@ -158,6 +158,9 @@ func checkBackend(b *Backend) error {
 	if b.Check.Path != "" && !checkForm.MatchString(b.Check.Path) {
 		fault("check path %q must start with / and hold only characters of a URL path", b.Check.Path)
 	}
+	if b.Check.Host != "" && (!hostForm.MatchString(b.Check.Host) || strings.HasPrefix(b.Check.Host, "*")) {
+		fault("check host %q is no host name", b.Check.Host)
+	}
 	if b.MaxConn < 0 || (b.Retries != nil && (*b.Retries < 0 || *b.Retries > 100)) {
 		fault("maxconn and retries must not be negative, nor retries above 100")
 	}

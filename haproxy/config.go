@@ -68,11 +68,15 @@ type Backend struct {
 	ProxyProtocol                  bool
 	TLS                            bool          // TLS to the servers, not verified
 	Connect, Server, Queue, Tunnel time.Duration // 0 = default
-	Servers                        []Server      // sorted by Name
+	// Drain is the longest that sessions of a server that left may last; 0 =
+	// as long as they like.
+	Drain   time.Duration
+	Servers []Server // sorted by Name
 }
 
 // Check is the health check of every server of a backend.
 type Check struct {
+	Host       string // the check's Host header; "" = localhost
 	Path       string // "" = TCP
 	Interval   time.Duration
 	Rise, Fall int

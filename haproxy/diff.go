@@ -98,6 +98,7 @@ func backendCause(o, n *Backend) string {
 	}
 	a, b := *o, *n
 	a.Servers, b.Servers = nil, nil
+	a.Drain, b.Drain = 0, 0 // ours alone: no file says it
 	if !reflect.DeepEqual(a, b) {
 		return "backend " + n.Name + " changed"
 	}

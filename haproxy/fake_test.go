@@ -123,6 +123,9 @@ func (f *fake) command(command string) string {
 		}
 		delete(f.servers, w[2])
 		return "[6]: Server deleted."
+	case strings.HasPrefix(command, "shutdown sessions server "):
+		delete(f.pinned, w[3])
+		return ""
 	case strings.HasPrefix(command, "enable health "):
 		if f.servers[w[2]] != nil {
 			f.servers[w[2]].checked = true

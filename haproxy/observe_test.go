@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -123,6 +124,12 @@ func TestProbe(t *testing.T) {
 	want := Config{Frontends: []Frontend{{Name: "f", Binds: []Bind{{address.Addr(), address.Port()}}}}}
 	if err := probe(want, nil); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), address.String()) {
 		t.Errorf("probe of a taken port = %v", err)
+	}
+	if taken := Taken(fmt.Errorf("start haproxy: %w", probe(want, nil))); len(taken) != 1 || !taken[want.Frontends[0].Name] {
+		t.Errorf("taken: %v", taken)
+	}
+	if taken := Taken(errors.New("another failure")); len(taken) != 0 {
+		t.Errorf("taken by another failure: %v", taken)
 	}
 	if err := probe(want, []int{syscall.Getpid()}); err != nil {
 		t.Errorf("probe of an own port = %v", err)

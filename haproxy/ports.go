@@ -15,6 +15,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// TakenError says that a frontend cannot have one of its addresses, mostly
+// because another program listens there.
+type TakenError struct {
+	Frontend string
+	Address  netip.AddrPort
+	Err      error
+}
+
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("frontend %s cannot listen on %s: %v", e.Frontend, e.Address, e.Err)
+}
+
+// Unwrap gives the kernel's answer.
+func (e *TakenError) Unwrap() error { return e.Err }
+
+// Taken names the frontends that err says cannot listen, none when err is of
+// another kind. All others could be served by a Set without them.
+func Taken(err error) map[string]bool {
+	names := make(map[string]bool)
+	var walk func(error)
+	walk = func(err error) {
+		switch e := err.(type) {
+		case *TakenError:
+			names[e.Frontend] = true
+		case interface{ Unwrap() []error }:
+			for _, one := range e.Unwrap() {
+				walk(one)
+			}
+		case interface{ Unwrap() error }:
+			walk(e.Unwrap())
+		}
+	}
+	walk(err)
+	return names
+}
+
 // probe finds binds that another program holds. HAProxy would find out only
 // in the middle of a reload, with all its listeners paused for two seconds.
 // Ports held by the processes own are HAProxy's already.
@@ -39,7 +75,7 @@ func probe(want Config, own []int) error {
 				}
 				err = fmt.Errorf("%w%s", err, holder(inodes, held))
 			}
-			errs = append(errs, fmt.Errorf("frontend %s cannot listen on %s: %w", f.Name, address, err))
+			errs = append(errs, &TakenError{Frontend: f.Name, Address: address, Err: err})
 		}
 	}
 	return errors.Join(errs...)

@@ -272,8 +272,8 @@ func (h *HAProxy) nextDeletion() <-chan time.Time {
 	defer h.mu.Unlock()
 	var next time.Time
 	for _, d := range h.leaving {
-		if next.IsZero() || d.due.Before(next) {
-			next = d.due
+		if at := d.next(); next.IsZero() || at.Before(next) {
+			next = at
 		}
 	}
 	if next.IsZero() {
@@ -294,6 +294,7 @@ func (h *HAProxy) deleteDue(ctx context.Context) {
 	now := time.Now()
 	asked := make(map[string]ServerKey)
 	var requests []request
+	h.cutSessions(ctx, now)
 	for key, d := range h.leaving {
 		if d.due.After(now) {
 			continue
@@ -314,4 +315,20 @@ func (h *HAProxy) deleteDue(ctx context.Context) {
 		delete(h.leaving, key)
 	}
 	h.log.Debug("servers deleted", "done", len(requests)-len(failed), "refused", len(failed), "err", err)
+}
+
+// cutSessions ends what is left on servers whose drain time is over.
+func (h *HAProxy) cutSessions(ctx context.Context, now time.Time) {
+	var requests []request
+	for key, d := range h.leaving {
+		if d.cut.IsZero() || d.cut.After(now) {
+			continue
+		}
+		d.cut = time.Time{}
+		d.due = now.Add(max(time.Second, d.due.Sub(now))) // sessions end a moment after the command
+		requests = append(requests, request{text: "shutdown sessions server " + key.Backend + "/" + key.Server})
+	}
+	if _, err := h.cli.do(ctx, requests); err != nil {
+		h.log.Warn("end the sessions of servers that left", "err", err)
+	}
 }

@@ -115,7 +115,7 @@ func writeBackend(w *strings.Builder, b *Backend) {
 		}
 	}
 	if b.Check.Path != "" {
-		fmt.Fprintf(w, "  option httpchk\n  http-check send meth GET uri %s ver HTTP/1.1 hdr Host localhost\n", b.Check.Path)
+		fmt.Fprintf(w, "  option httpchk\n  http-check send meth GET uri %s ver HTTP/1.1 hdr Host %s\n", b.Check.Path, cmp.Or(b.Check.Host, "localhost"))
 	}
 }
 

@@ -10,8 +10,17 @@ import (
 
 // deletion is a server that left and sits in maint until it may be deleted.
 type deletion struct {
-	due   time.Time
+	cut   time.Time // when its last sessions are ended; zero = done, or never
+	due   time.Time // when it may be deleted
 	tries int
+}
+
+// next is when something has to be done for the server.
+func (d *deletion) next() time.Time {
+	if !d.cut.IsZero() && d.cut.Before(d.due) {
+		return d.cut
+	}
+	return d.due
 }
 
 // update goes from applied to want, which differ in nothing structural, over
@@ -119,7 +128,7 @@ func (h *HAProxy) carryOut(ctx context.Context, want Config, p plan) (bool, erro
 	}
 	for _, key := range p.gone {
 		if h.leaving[key] == nil {
-			h.leaving[key] = &deletion{due: time.Now().Add(h.deleteDelay(key.Backend))}
+			h.leaving[key] = h.farewell(key.Backend)
 		}
 	}
 	if len(p.gone) > 0 {
@@ -137,13 +146,34 @@ func (h *HAProxy) carryOut(ctx context.Context, want Config, p plan) (bool, erro
 	return changed, nil
 }
 
+// farewell is what is planned for a server that leaves the backend now: its
+// sessions may last for the drain time, and only then is it deleted.
+func (h *HAProxy) farewell(backend string) *deletion {
+	now := time.Now()
+	d := &deletion{due: now.Add(h.deleteDelay(backend))}
+	if b := h.backend(backend); b != nil && b.Drain > 0 {
+		d.cut = now.Add(b.Drain)
+		if after := d.cut.Add(time.Second); after.After(d.due) {
+			d.due = after
+		}
+	}
+	return d
+}
+
+// backend is what is applied of the backend, nil when there is none.
+func (h *HAProxy) backend(name string) *Backend {
+	i, ok := slices.BinarySearchFunc(h.applied.Backends, name, func(b *Backend, name string) int { return strings.Compare(b.Name, name) })
+	if !ok {
+		return nil
+	}
+	return h.applied.Backends[i]
+}
+
 // deleteDelay is how long a server of the backend stays in maint: HAProxy 2.6
 // may crash when a request that is being retried meets a deleted server.
 func (h *HAProxy) deleteDelay(backend string) time.Duration {
 	retries, connect := defaultRetries, defaultConnect
-	i, ok := slices.BinarySearchFunc(h.applied.Backends, backend, func(b *Backend, name string) int { return strings.Compare(b.Name, name) })
-	if ok {
-		b := h.applied.Backends[i]
+	if b := h.backend(backend); b != nil {
 		if b.Retries != nil {
 			retries = *b.Retries
 		}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vipilot/vipilot/internal/supervise"
 )
 
 // on is a HAProxy object that believes to run have on the fake.
@@ -176,6 +178,40 @@ func TestDeletionIsLate(t *testing.T) {
 	}
 	if _, ok := h.Servers()[ServerKey{"a", "s2"}]; ok {
 		t.Error("a server that left has a health")
+	}
+}
+
+func TestDrainTimeEndsSessions(t *testing.T) {
+	have := base()
+	have.Backends[0].Drain = time.Minute
+	f := newFake(t)
+	h := on(t, f, have)
+	h.proc = &supervise.Process{} // it lives
+	h.known = true
+	f.pinned["a/s2"] = true
+	want := clone(have)
+	want.Backends[0].Servers = want.Backends[0].Servers[:1]
+	if _, err := h.converge(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	d := h.leaving[ServerKey{"a", "s2"}]
+	if left := time.Until(d.cut); left < 59*time.Second || !d.due.After(d.cut) || d.next() != d.cut {
+		t.Fatalf("cut in %v, deletion %v after it", left, d.due.Sub(d.cut))
+	}
+	d.due = time.Now().Add(-time.Second)
+	h.deleteDue(t.Context())
+	if f.servers["a/s2"] == nil || !f.pinned["a/s2"] {
+		t.Fatal("deleted, or cut, before the drain time was over")
+	}
+	d.cut, d.due = time.Now().Add(-time.Second), time.Now()
+	h.deleteDue(t.Context())
+	if f.pinned["a/s2"] || f.servers["a/s2"] == nil {
+		t.Fatal("after the drain time sessions must end, and the server stay for a moment")
+	}
+	d.due = time.Now()
+	h.deleteDue(t.Context())
+	if f.servers["a/s2"] != nil || len(h.leaving) != 0 {
+		t.Error("not deleted after its sessions ended")
 	}
 }
 
