@@ -42,6 +42,7 @@ func TestInvalidRevision(t *testing.T) {
 		_, err := f.get(lab.VIP, "shop.example.net", "/")
 		return err
 	})
+	f.steady(time.Second)
 	f.lossless("bad revision, good revision", load)
 	now := f.ready(f.LB1).Components
 	if now.HAProxy.PID != before.Components.HAProxy.PID || now.Keepalived.PID != before.Components.Keepalived.PID {
@@ -65,7 +66,7 @@ func TestNewServiceUnderLoad(t *testing.T) {
 		_, err := f.get(lab.VIP+":8081", "blog.example.net", "/")
 		return err
 	})
-	f.steady(300 * time.Millisecond)
+	f.steady(time.Second)
 	f.lossless("keep-alive", kept)
 	f.lossless("a connection each", closing)
 	if n := f.reloads(f.LB1) - before; n != 1 {

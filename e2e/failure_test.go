@@ -64,6 +64,7 @@ func TestEngineKilled(t *testing.T) {
 	f.awaitStatus(f.LB1, "host stale", 20*time.Second, hostState("app2", "unreachable"))
 	f.awaitStatus(f.LB1, "endpoint kept", time.Second, inState("app2/web-2", "ready"))
 	f.awaitContainers(2)
+	f.steady(time.Second)
 	f.lossless("engine dead, containers alive", load)
 	f.must(f.App2.StartEngine(f.ctx)) // which ends the containers it finds
 	f.awaitStatus(f.LB1, "host back", 30*time.Second, hostState("app2", "connected"))
