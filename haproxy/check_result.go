@@ -1,10 +1,12 @@
 package haproxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -66,8 +68,8 @@ func parseChecks(text, backend string) (map[string]CheckResult, error) {
 		return nil, fmt.Errorf("read haproxy's statistics: %s", firstLine(text))
 	}
 	rows, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(text, "# "))).ReadAll()
-	if err != nil {
-		return nil, fmt.Errorf("read haproxy's statistics: %w", err)
+	if err != nil || len(rows) == 0 {
+		return nil, fmt.Errorf("read haproxy's statistics: %w", cmp.Or(err, io.ErrUnexpectedEOF))
 	}
 	column := make(map[string]int)
 	for i, name := range rows[0] {

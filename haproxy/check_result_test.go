@@ -37,7 +37,7 @@ func TestParseChecks(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		"", "\nNo such proxy.\n", "# pxname,svname\ntodo,a\n",
+		"", "# ", "\nNo such proxy.\n", "# pxname,svname\ntodo,a\n",
 		strings.Replace(statAnswer, ",404,", ",teapot,", 1), strings.Replace(statAnswer, "todo,a,", "todo,", 1), strings.Replace(statAnswer, `"File`, `x"File`, 1),
 	} {
 		if got, err := parseChecks(bad, "todo"); err == nil {
