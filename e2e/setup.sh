@@ -20,6 +20,7 @@ need jq jq
 need pgrep procps
 need gcc gcc libc6-dev # go test -race
 need make make
+need debootstrap debootstrap # HAProxy 3.0, see trixie/
 if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
     need apparmor_parser apparmor # Docker starts no container without it
 fi

@@ -99,7 +99,7 @@ func todo(name string) lab.Container {
 
 // answers waits until lb1 is where the router sends the VIP and a site answers.
 func (b *bench) answers(ctx context.Context, port, site string) error {
-	ask := b.asker(port, site)
+	ask := b.asker(port, site, false)
 	return lab.Poll(ctx, 20*time.Second, func(ctx context.Context) error {
 		hops, err := b.lab.Router.NextHops(ctx, lab.VIP+"/32")
 		if err == nil && (len(hops) != 1 || hops[0].String() != b.lab.LB1.Address) {
