@@ -2,9 +2,10 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
+HAPROXY3 := TestFirstRequest|TestScale|TestRollingReplacement|TestDrainKeepsRequests|TestControllerKill|TestNewServiceUnderLoad
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help setup build test unit e2e demo demo-down bench fuzz lint golden clean
+.PHONY: help setup build test unit e2e e2e-haproxy3 demo demo-down bench fuzz lint golden clean
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
@@ -16,13 +17,18 @@ build: ## build the static binary bin/vipilot
 
 test: setup lint ## everything; fails, and never skips, where something cannot run
 	go test -race -timeout 5m ./...
-	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory e2e e2e-haproxy3
 
 unit: ## tests that need neither root nor daemons
 	go test ./...
 
 e2e: ## tests on real daemons; RUN=TestScale for one
 	VIPILOT_E2E=1 go test -count=1 -p 1 -timeout 20m $(if $(RUN),-v -run '$(RUN)' ./e2e,./...)
+
+e2e-haproxy3: ## what touches HAProxy, again on the 3.0 of Debian 13
+	@e2e/trixie/setup.sh
+	VIPILOT_E2E=1 VIPILOT_E2E_HAPROXY=$(CURDIR)/e2e/trixie/haproxy go test -count=1 -timeout 5m ./haproxy
+	PATH=$(CURDIR)/e2e/trixie:$$PATH VIPILOT_E2E=1 go test -count=1 -timeout 5m -run '$(HAPROXY3)' ./e2e
 
 demo: setup ## a fleet on this machine, until Ctrl-C (DEMO_ONCE=1: until the story is told)
 	@exec go run ./e2e/demo

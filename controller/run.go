@@ -241,8 +241,7 @@ func (l *loop) followConfig(ctx context.Context) error {
 			}
 		}
 	}()
-	<-ctx.Done()
-	return nil
+	return config.Watch(ctx, string(l.opts.Source), changed, l.filesInForce)
 }
 
 // load reads the source and offers it to the loop; done, when not nil, is
