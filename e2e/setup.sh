@@ -18,6 +18,8 @@ need vtysh frr
 need curl curl
 need jq jq
 need pgrep procps
+need ssh openssh-client # engines over ssh
+need sshd openssh-server
 need gcc gcc libc6-dev # go test -race
 need make make
 need debootstrap debootstrap # HAProxy 3.0, see trixie/

@@ -9,12 +9,14 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/docker/docker/client"
@@ -25,8 +27,9 @@ import (
 // Options say which engine to watch and how.
 type Options struct {
 	Host       string      // its name in the configuration
-	URL        string      // unix:///path or tcp://host:port
-	TLS        *tls.Config // nil: without TLS
+	URL        string      // unix:///path, tcp://host:port or ssh://user@host[:port]
+	TLS        *tls.Config // for tcp; nil: without TLS
+	SSH        string      // the ssh program; default "ssh"
 	Logger     *slog.Logger
 	Relist     time.Duration         // how often everything is compared; default 30s
 	Ping       time.Duration         // silence after which the engine is asked for life; default 3s
@@ -37,6 +40,8 @@ type Options struct {
 // Engine watches one Docker engine. It is a [discovery.Source].
 type Engine struct {
 	opts Options
+	url  *url.URL // its Host is the socket's path for unix
+	ssh  *sshDialer
 	log  *slog.Logger
 }
 
@@ -53,34 +58,42 @@ var errNoAnswer = errors.New("the engine has not answered yet")
 
 // New checks opts; it does not connect.
 func New(opts Options) (*Engine, error) {
-	u, err := client.ParseHostURL(opts.URL)
-	if err != nil {
-		return nil, fmt.Errorf("watch docker engine of host %s: %w", opts.Host, err)
-	}
-	if err := checkURL(u); err != nil {
+	e := &Engine{opts: opts}
+	if err := e.parseURL(); err != nil {
 		return nil, fmt.Errorf("watch docker engine of host %s: url %q %w", opts.Host, opts.URL, err)
 	}
 	if opts.Relist <= 0 {
-		opts.Relist = 30 * time.Second
+		e.opts.Relist = 30 * time.Second
 	}
 	if opts.Ping <= 0 {
-		opts.Ping = 3 * time.Second
+		e.opts.Ping = 3 * time.Second
 	}
 	if opts.Timeout <= 0 {
-		opts.Timeout = 3 * time.Second
+		e.opts.Timeout = 3 * time.Second
 	}
 	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
+		e.opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{opts: opts, log: opts.Logger.With("component", "docker", "host", opts.Host)}, nil
+	e.log = e.opts.Logger.With("component", "docker", "host", opts.Host)
+	return e, nil
 }
 
-func checkURL(u *url.URL) error {
+func (e *Engine) parseURL() (err error) {
+	if strings.HasPrefix(e.opts.URL, "ssh://") {
+		if e.url, err = url.Parse(e.opts.URL); err != nil {
+			return errors.New("is not ssh://user@host[:port]")
+		}
+		e.ssh, err = newSSHDialer(cmp.Or(e.opts.SSH, "ssh"), e.url)
+		return err
+	}
+	e.url, err = client.ParseHostURL(e.opts.URL)
 	switch {
-	case u.Scheme != "unix" && u.Scheme != "tcp":
-		return errors.New("has a scheme other than unix and tcp")
-	case u.Host == "":
-		return errors.New("names no engine; write unix:///path or tcp://host:port")
+	case err != nil:
+		return err
+	case e.url.Scheme != "unix" && e.url.Scheme != "tcp":
+		return errors.New("has a scheme other than unix, tcp and ssh")
+	case e.url.Host == "":
+		return errors.New("names no engine; write unix:///path, tcp://host:port or ssh://user@host")
 	}
 	return nil
 }
@@ -129,7 +142,7 @@ func (e *Engine) follow(ctx context.Context, facts chan<- fact) {
 		if ctx.Err() != nil {
 			return
 		}
-		err = explain(e.opts.URL, err)
+		err = e.explain(err)
 		tell(ctx, facts, func(k *keeper) { k.lost(err) })
 		if listed && time.Since(began) > wait {
 			wait = backoffMin // it was a success, not one of a row of short ones

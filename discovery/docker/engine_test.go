@@ -15,13 +15,14 @@ import (
 
 // lab is a real dockerd in a network namespace of its own.
 type lab struct {
-	t   *testing.T
-	dir string
-	ns  string
-	cmd *exec.Cmd
+	t    *testing.T
+	dir  string
+	ns   string
+	args []string // of dockerd, beside the usual
+	cmd  *exec.Cmd
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t *testing.T, args ...string) *lab {
 	if os.Getenv("VIPILOT_E2E") != "1" {
 		t.Skip("set VIPILOT_E2E=1 to test against a real dockerd (needs root)")
 	}
@@ -29,7 +30,7 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{t: t, dir: dir, ns: fmt.Sprintf("discovery-%d", os.Getpid())}
+	l := &lab{t: t, dir: dir, ns: fmt.Sprintf("discovery-%d", os.Getpid()), args: args}
 	t.Cleanup(func() {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
@@ -40,10 +41,22 @@ func newLab(t *testing.T) *lab {
 	l.run("ip", "-n", l.ns, "link", "set", "lo", "up")
 	l.run("ip", "-n", l.ns, "link", "add", "up0", "type", "veth", "peer", "name", "up1")
 	l.run("ip", "-n", l.ns, "link", "set", "up0", "up")
+	t.Cleanup(l.removeCgroups)
 	l.start()
 	t.Cleanup(l.end)
-	l.image()
 	return l
+}
+
+// reachable joins the namespace to this one by a cable; its ends have these addresses.
+func (l *lab) reachable(here, there string) {
+	l.t.Helper()
+	cable := fmt.Sprintf("disc%d", os.Getpid())
+	l.run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", l.ns)
+	l.t.Cleanup(func() { l.run("ip", "link", "del", cable) })
+	l.run("ip", "addr", "add", here, "dev", cable)
+	l.run("ip", "link", "set", cable, "up")
+	l.run("ip", "-n", l.ns, "addr", "add", there, "dev", "eth0")
+	l.run("ip", "-n", l.ns, "link", "set", "eth0", "up")
 }
 
 func (l *lab) url() string { return "unix://" + l.dir + "/d.sock" }
@@ -65,8 +78,8 @@ func (l *lab) start() {
 	// Where nobody reaps orphans, the containerd of a killed dockerd stays a
 	// zombie that the next dockerd takes for a running one.
 	_ = os.Remove(l.dir + "/exec/containerd/containerd.pid")
-	l.cmd = exec.Command("nsenter", "--net=/run/netns/"+l.ns, "dockerd", "--data-root", l.dir+"/data", "--exec-root", l.dir+"/exec",
-		"--pidfile", l.dir+"/pid", "-H", l.url())
+	l.cmd = exec.Command("nsenter", append([]string{"--net=/run/netns/" + l.ns, "dockerd", "--data-root", l.dir + "/data", "--exec-root", l.dir + "/exec",
+		"--pidfile", l.dir + "/pid", "-H", l.url(), "--cgroup-parent", "/" + l.ns, "--exec-opt", "native.cgroupdriver=cgroupfs"}, l.args...)...)
 	log, err := os.OpenFile(l.dir+"/log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		l.t.Fatal(err)
@@ -114,6 +127,11 @@ func (l *lab) sweep() {
 	}
 }
 
+// removeCgroups removes the control groups, which outlive their processes.
+func (l *lab) removeCgroups() {
+	_ = exec.Command("sh", "-c", "find /sys/fs/cgroup -depth -type d -path '*/"+l.ns+"*' -exec rmdir {} +").Run()
+}
+
 // image is one static program on port 8080; "stubborn" ignores SIGTERM.
 func (l *lab) image() {
 	l.t.Helper()
@@ -130,7 +148,8 @@ func main() {
 	if err := os.WriteFile(filepath.Join(l.dir, "main.go"), []byte(source), 0o600); err != nil {
 		l.t.Fatal(err)
 	}
-	l.run("sh", "-ec", "cd "+l.dir+"; CGO_ENABLED=0 go build -o bin main.go; for i in $(seq 200); do [ -S d.sock ] && break; sleep 0.1; done; "+
+	l.await()
+	l.run("sh", "-ec", "cd "+l.dir+"; CGO_ENABLED=0 go build -o bin main.go; "+
 		"tar c bin | docker -H "+l.url()+" import -c 'ENTRYPOINT [\"/bin\"]' -c 'EXPOSE 8080' - echo:1")
 }
 
@@ -146,6 +165,7 @@ func line(s discovery.Snapshot) string {
 // watcher's view with what a fresh list says.
 func TestRealEngine(t *testing.T) {
 	l := newLab(t)
+	l.image()
 	opts := Options{URL: l.url(), Relist: time.Hour, Ping: 500 * time.Millisecond, Timeout: 2 * time.Second}
 	w := watch(t, opts)
 	w.untilIs("connected", func(s discovery.Snapshot) bool { return s.Connected })

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"os/exec"
 	"strings"
 	"syscall"
 	"time"
@@ -23,35 +24,39 @@ func (e *dialError) Unwrap() error { return e.cause }
 
 // explain makes one line of a lost or never made connection: what was tried,
 // what went wrong, and where something can be done about it, what.
-func explain(url string, err error) error {
-	if err == nil {
-		return fmt.Errorf("reach docker engine at %s: the session ended", url)
+func (e *Engine) explain(err error) error {
+	said := "the session ended"
+	if err != nil {
+		said = e.hint(err)
 	}
-	if d := (*dialError)(nil); errors.As(err, &d) {
-		return fmt.Errorf("reach docker engine at %s: %w", url, explainDial(url, d.cause))
-	}
+	return fmt.Errorf("reach docker engine at %s: %w", e.opts.URL, &oneLine{said, err})
+}
+
+func (e *Engine) hint(err error) string {
 	said := strings.Join(strings.Fields(err.Error()), " ")
-	hint := ""
-	cert, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	dial, isDial := errors.AsType[*dialError](err)
+	ssh, isSSH := errors.AsType[*sshError](err)
+	cert, isCert := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
-	case ok:
-		hint = certificateFault(cert)
+	case isDial:
+		return e.explainDial(dial.cause)
+	case isSSH:
+		return ssh.explain(e.url)
+	case isCert:
+		return certificateFault(cert)
 	case strings.Contains(said, "remote error: tls:"):
-		_, alert, _ := strings.Cut(said, "remote error: ")
-		hint = "the engine refuses this node's certificate (" + alert + "); check tls.cert_file and tls.key_file: valid today, and signed by the engine's --tlscacert"
+		_, alert, _ := strings.Cut(said, "remote error: tls: ")
+		return e.refusedCertificate(alert)
 	case strings.Contains(said, "server gave HTTP response to HTTPS client"):
-		hint = "the engine does not speak TLS on this port; start dockerd with --tlsverify, or remove tls"
+		return "the engine does not speak TLS on this port; start dockerd with --tlsverify, or remove tls"
 	case strings.Contains(said, "HTTP request to an HTTPS server"), strings.Contains(said, "malformed HTTP response"):
-		hint = "the engine speaks TLS on this port; give tls.ca_file, tls.cert_file and tls.key_file"
+		return "the engine speaks TLS on this port; give tls.ca_file, tls.cert_file and tls.key_file"
 	case errors.Is(err, context.DeadlineExceeded):
-		hint = "the engine does not answer: it hangs, or something else listens there"
+		return "the engine does not answer: it hangs, or something else listens there"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		hint = "the engine closed the connection; is it restarting?"
+		return "the engine closed the connection; is it restarting?"
 	}
-	if hint == "" {
-		return fmt.Errorf("reach docker engine at %s: %w", url, &oneLine{said, err})
-	}
-	return fmt.Errorf("reach docker engine at %s: %w", url, &oneLine{hint, err})
+	return said
 }
 
 // oneLine is an error said in other words.
@@ -63,28 +68,44 @@ type oneLine struct {
 func (e *oneLine) Error() string { return e.said }
 func (e *oneLine) Unwrap() error { return e.err }
 
-func explainDial(url string, err error) error {
+func (e *Engine) explainDial(err error) string {
 	timeout, ok := errors.AsType[net.Error](err)
-	said := err.Error()
-	switch socket := strings.TrimPrefix(url, "unix://"); {
-	case errors.Is(err, fs.ErrPermission):
-		said = fmt.Sprintf("permission denied on %s: run as root or join group docker", socket)
-	case errors.Is(err, fs.ErrNotExist):
-		said = fmt.Sprintf("no socket %s: is dockerd running, and is the socket mounted into this container?", socket)
+	switch socket := e.url.Host; {
+	case e.ssh != nil && (errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist)):
+		return "there is no ssh program on this node; install the OpenSSH client"
+	case e.url.Scheme == "unix" && errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("permission denied on %s: run as root or join group docker", socket)
+	case e.url.Scheme == "unix" && errors.Is(err, fs.ErrNotExist):
+		return fmt.Sprintf("no socket %s: is dockerd running, and is the socket mounted into this container?", socket)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		said = "connection refused: is dockerd running and listening there?"
+		return "connection refused: is dockerd running and listening there?"
 	case ok && timeout.Timeout():
-		said = "no answer: is the machine up, and does a firewall drop the port?"
+		return "no answer: is the machine up, and does a firewall drop the port?"
 	}
-	return &oneLine{said, err}
+	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
+// refusedCertificate says what is wrong with this node's certificate, as far
+// as it can be seen from here; alert is the engine's word for it.
+func (e *Engine) refusedCertificate(alert string) string {
+	if e.opts.TLS == nil || len(e.opts.TLS.Certificates) == 0 {
+		return "the engine asks for a client certificate; give tls.cert_file and tls.key_file"
+	}
+	leaf, err := x509.ParseCertificate(e.opts.TLS.Certificates[0].Certificate[0])
+	if err != nil {
+		return "the engine refuses this node's certificate, and tls.cert_file cannot be read: " + err.Error()
+	}
+	if now := time.Now(); now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
+		return "this node's certificate" + described(leaf) + " has expired or is not valid yet; renew tls.cert_file, or set this node's clock"
+	}
+	return "the engine refuses this node's certificate" + described(leaf) + " (" + alert + "); tls.cert_file must be signed by the engine's --tlscacert, for client authentication"
 }
 
 // certificateFault says what is wrong with the engine's certificate.
 func certificateFault(e *tls.CertificateVerificationError) string {
 	subject := ""
 	if len(e.UnverifiedCertificates) > 0 {
-		leaf := e.UnverifiedCertificates[0]
-		subject = fmt.Sprintf(" %.80q (valid %s to %s)", leaf.Subject.String(), leaf.NotBefore.Format(time.DateOnly), leaf.NotAfter.Format(time.DateOnly))
+		subject = described(e.UnverifiedCertificates[0])
 	}
 	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](e.Err)
 	_, isUnknown := errors.AsType[x509.UnknownAuthorityError](e.Err)
@@ -93,9 +114,14 @@ func certificateFault(e *tls.CertificateVerificationError) string {
 	case isInvalid && invalid.Reason == x509.Expired:
 		return "the engine's certificate" + subject + " has expired or is not valid yet; renew it, or set this node's clock"
 	case isUnknown:
-		return "the engine's certificate" + subject + " is not signed by tls.ca_file"
+		return "the engine's certificate" + subject + " is not signed by tls.ca_file; give the authority that signed it, or another machine answers there"
 	case isHostname:
-		return "the engine's certificate" + subject + " is for another name: " + e.Err.Error()
+		return "the engine's certificate" + subject + " is for another name (" + strings.TrimPrefix(e.Err.Error(), "x509: ") + "); issue it for the address in hosts.*.docker, or write there the name it is for"
 	}
 	return "the engine's certificate" + subject + " is refused: " + e.Err.Error()
+}
+
+// described names a certificate.
+func described(c *x509.Certificate) string {
+	return fmt.Sprintf(" %.80q (valid %s to %s)", c.Subject.String(), c.NotBefore.Format(time.DateOnly), c.NotAfter.Format(time.DateOnly))
 }

@@ -88,7 +88,7 @@ func TestWhyNot(t *testing.T) {
 		{"expired", serve(answer("1.41"), &tls.Config{Certificates: []tls.Certificate{expired}}), &tls.Config{RootCAs: expiredPool}, `"CN=old-engine" (valid`},
 		{"expired says so", serve(answer("1.41"), &tls.Config{Certificates: []tls.Certificate{expired}}), &tls.Config{RootCAs: expiredPool}, "has expired"},
 		{"other name", serve(answer("1.41"), &tls.Config{Certificates: []tls.Certificate{good}}), &tls.Config{RootCAs: pool, ServerName: "engine.example.net"}, "is for another name"},
-		{"no client certificate", serve(answer("1.41"), mutual), &tls.Config{RootCAs: pool}, "refuses this node's certificate"},
+		{"no client certificate", serve(answer("1.41"), mutual), &tls.Config{RootCAs: pool}, "asks for a client certificate"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := watch(t, Options{URL: tc.url, TLS: tc.tls})
@@ -107,7 +107,11 @@ func TestExplainDial(t *testing.T) {
 		"permission denied on /var/run/docker.sock: run as root or join group docker": &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EACCES)},
 		"no answer: is the machine up": &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded},
 	} {
-		err := explain("unix:///var/run/docker.sock", fmt.Errorf("ping: %w", &dialError{cause}))
+		e, err := New(Options{URL: "unix:///var/run/docker.sock"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = e.explain(fmt.Errorf("ping: %w", &dialError{cause}))
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got %q, want %q", err, want)
 		}
@@ -115,9 +119,34 @@ func TestExplainDial(t *testing.T) {
 }
 
 func TestNew(t *testing.T) {
-	for _, url := range []string{"", "ssh://boss", "unix://", "tcp://", "/var/run/docker.sock", "npipe:////./pipe/x", "tcp://a b"} {
+	for _, url := range []string{"", "ssh://boss", "ssh://", "ssh://-oProxyCommand=x@boss", "ssh://me@-oProxyCommand=x", "ssh://me@boss/sock", "ssh://me@boss:x", "unix://", "tcp://", "/var/run/docker.sock", "npipe:////./pipe/x", "tcp://a b"} {
 		if _, err := New(Options{Host: "app1", URL: url}); err == nil || !strings.Contains(err.Error(), "app1") {
 			t.Errorf("url %q: %v", url, err)
+		}
+	}
+}
+
+// TestSSHProgram has the command line that ssh gets, and an ssh that fails in
+// words that nobody has a hint for.
+func TestSSHProgram(t *testing.T) {
+	dir := t.TempDir()
+	script := "#!/bin/sh\nfor a in \"$@\"; do echo \"$a\"; done >" + dir + "/args\nprintf 'first\\nsome \\033[31m odd\\n' >&2\nexit 255\n"
+	if err := os.WriteFile(dir+"/ssh", []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	url := "ssh://$(id)@boss.example.net:2222"
+	w := watch(t, Options{URL: url, SSH: dir + "/ssh"})
+	s := w.untilIs("failure", func(s discovery.Snapshot) bool { return s.Err != errNoAnswer })
+	if got, want := s.Err.Error(), "reach docker engine at "+url+": ssh ended with code 255: some ?[31m odd"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	args, err := os.ReadFile(dir + "/args")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\n-l\n$(id)\n-p\n2222\n", "\nBatchMode=yes\n", "\n--\nboss.example.net\ndocker\nsystem\ndial-stdio\n"} {
+		if !strings.Contains(string(args), want) {
+			t.Errorf("arguments %q lack %q", args, want)
 		}
 	}
 }

@@ -61,7 +61,7 @@ func (e *Engine) converse(ctx context.Context, facts chan<- fact, since *string)
 	}
 	defer api.Close()
 	s := &session{api: api, facts: facts, timeout: e.opts.Timeout, slots: make(chan struct{}, parallel)}
-	if err := s.greet(ctx); err != nil {
+	if err := s.greet(ctx, e.greetingTime()); err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -81,6 +81,15 @@ func (e *Engine) converse(ctx context.Context, facts chan<- fact, since *string)
 	return true, g.Wait()
 }
 
+// greetingTime is how long the first answer of a session may take: ssh has to log
+// in before.
+func (e *Engine) greetingTime() time.Duration {
+	if e.ssh != nil {
+		return e.opts.Timeout + sshSetup
+	}
+	return e.opts.Timeout
+}
+
 // dial makes a client; nothing is sent yet. The proxy of the environment is
 // meant for the way out, not for engines, and is not used.
 func (e *Engine) dial() (*client.Client, error) {
@@ -92,33 +101,39 @@ func (e *Engine) dial() (*client.Client, error) {
 	if e.opts.TLS != nil {
 		t.TLSClientConfig = e.opts.TLS.Clone()
 	}
+	target := e.opts.URL
+	if e.ssh != nil {
+		target = "tcp://" + e.url.Host
+		t.MaxConnsPerHost = sshConnections
+	}
 	api, err := client.NewClientWithOpts(
 		client.WithHTTPClient(&http.Client{Transport: t, CheckRedirect: client.CheckRedirect}),
-		client.WithHost(e.opts.URL),
+		client.WithHost(target),
 		client.WithAPIVersionNegotiation(),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("make docker client: %w", err)
 	}
-	u, err := client.ParseHostURL(e.opts.URL)
-	if err != nil {
-		return nil, fmt.Errorf("make docker client: %w", err)
-	}
-	d := net.Dialer{Timeout: e.opts.Timeout, KeepAlive: keepAlive}
 	t.Proxy = nil
-	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		conn, err := d.DialContext(ctx, u.Scheme, u.Host)
-		if err != nil {
-			return nil, &dialError{cause: err}
-		}
-		return conn, nil
+	t.DialContext = e.dialDirect
+	if e.ssh != nil {
+		t.DialContext = e.ssh.dial
 	}
 	return api, nil
 }
 
+func (e *Engine) dialDirect(ctx context.Context, _, _ string) (net.Conn, error) {
+	d := net.Dialer{Timeout: e.opts.Timeout, KeepAlive: keepAlive}
+	conn, err := d.DialContext(ctx, e.url.Scheme, e.url.Host)
+	if err != nil {
+		return nil, &dialError{cause: err}
+	}
+	return conn, nil
+}
+
 // greet pings the engine, agrees on an API version and learns the networks.
-func (s *session) greet(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+func (s *session) greet(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ping, err := s.api.Ping(ctx)
 	switch {
