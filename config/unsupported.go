@@ -14,7 +14,6 @@ var unsupported = map[string]struct {
 	when func(scalar string) bool
 	hint string
 }{
-	"hosts.*.docker":                       {is("ssh://…"), "use tcp:// with tls"},
 	"hosts.*.swarm":                        {is("true"), ""},
 	"vips.*.announce.protocols[]":          {is("ospf"), "use bgp"},
 	"vips.*.announce.backup":               {is("med", "prepend"), "use withdraw"},

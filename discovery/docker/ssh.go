@@ -43,7 +43,7 @@ func newSSHDialer(program string, u *url.URL) (*sshDialer, error) {
 		return nil, errors.New("names a user or host that begins with a dash")
 	}
 	args := []string{"-T", "-a", "-x", "-l", u.User.Username()}
-	if port != "" {
+	if port != "" && port != "22" { // the usual one may be another in ~/.ssh/config
 		args = append(args, "-p", port)
 	}
 	for _, option := range []string{
