@@ -14,18 +14,16 @@ var unsupported = map[string]struct {
 	when func(scalar string) bool
 	hint string
 }{
-	"hosts.*.swarm":                        {is("true"), ""},
-	"vips.*.announce.protocols[]":          {is("ospf"), "use bgp"},
-	"vips.*.announce.backup":               {is("med", "prepend"), "use withdraw"},
-	"services.*.udp":                       {always, ""},
-	"services.*.backend.containers.swarm":  {always, ""},
-	"services.*.backend.tls":               {is("true"), ""},
-	"services.*.backend.servers[]":         {isHostName, "write the IP address"},
-	"services.*.backend.servers[].address": {isHostName, "write the IP address"},
-	"routing.ospf":                         {always, ""},
-	"routing.bgp.speaker":                  {is("frr"), "use gobgp"},
-	"routing.bgp.graceful_restart":         {isNonZero, "leave it out"},
-	"guard":                                {always, ""},
+	"hosts.*.swarm":                       {is("true"), ""},
+	"vips.*.announce.protocols[]":         {is("ospf"), "use bgp"},
+	"vips.*.announce.backup":              {is("med", "prepend"), "use withdraw"},
+	"services.*.udp":                      {always, ""},
+	"services.*.backend.containers.swarm": {always, ""},
+	"services.*.backend.tls":              {is("true"), ""},
+	"routing.ospf":                        {always, ""},
+	"routing.bgp.speaker":                 {is("frr"), "use gobgp"},
+	"routing.bgp.graceful_restart":        {isNonZero, "leave it out"},
+	"guard":                               {always, ""},
 }
 
 // refuseUnsupported reports a value that the table lists.
@@ -58,11 +56,6 @@ func is(words ...string) func(string) bool {
 			return scalar == word || cut && strings.HasPrefix(scalar, prefix)
 		})
 	}
-}
-
-func isHostName(scalar string) bool {
-	s, err := parseServer(scalar)
-	return err == nil && s.Host != ""
 }
 
 func isNonZero(scalar string) bool { return strings.Trim(scalar, "0smh") != "" }

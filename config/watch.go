@@ -22,7 +22,10 @@ const (
 	patience = 250 * time.Millisecond
 	// patrol is how often the files are looked at without any notice: it finds
 	// what inotify cannot tell, such as a change on a network file system.
-	patrol = time.Second
+	patrol = 10 * time.Second
+	// reread is when to ask again which files outside matter: by then a
+	// change has been loaded, and the new Config may refer to others.
+	reread = 500 * time.Millisecond
 )
 
 // Watch follows a configuration directory and sends on changed, which should
@@ -49,24 +52,29 @@ func Watch(ctx context.Context, dir string, changed chan<- struct{}, outside ...
 	w.look()
 	w.tell(changed)
 
-	quiet := time.NewTimer(patrol)
+	quiet := time.NewTimer(reread)
 	defer quiet.Stop()
 	var since time.Time // when the oldest notice came that was not acted on
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case _, ok := <-notify.Events:
+		case e, ok := <-notify.Events:
 			if !ok {
 				return errors.New("watch " + dir + ": inotify ended")
 			}
+			if !w.matters(e.Name) {
+				continue
+			}
 		case <-notify.Errors: // an overflow, at most: something happened that we were not told
 		case <-quiet.C:
+			since = time.Time{}
 			if w.look() {
 				w.tell(changed)
+				quiet.Reset(reread)
+			} else {
+				quiet.Reset(patrol)
 			}
-			since = time.Time{}
-			quiet.Reset(patrol)
 			continue
 		}
 		if since.IsZero() {
@@ -82,6 +90,16 @@ type watcher struct {
 	dir     string
 	outside []func() []string
 	seen    string
+	// above are directories in which one name matters: the configuration
+	// directory itself, which may be replaced. A busy neighbour, as in /tmp, is
+	// no news.
+	above map[string]string
+}
+
+// matters reports whether a notice about the file may be about us.
+func (w *watcher) matters(name string) bool {
+	only, ok := w.above[filepath.Dir(name)]
+	return !ok || filepath.Base(name) == only
 }
 
 func (w *watcher) tell(changed chan<- struct{}) {
@@ -95,7 +113,8 @@ func (w *watcher) tell(changed chan<- struct{}) {
 // any file differs from the last look. Notices are asked for first, so that
 // whatever happens after the look is noticed.
 func (w *watcher) look() bool {
-	w.follow(w.dir)
+	w.above = make(map[string]string)
+	w.followRoot()
 	var now strings.Builder
 	err := walk(w.dir, func(name string, info fs.FileInfo) {
 		if info.IsDir() {
@@ -123,6 +142,28 @@ func (w *watcher) look() bool {
 	return differs
 }
 
+// followRoot is follow for the configuration directory.
+func (w *watcher) followRoot() {
+	names := []string{filepath.Clean(w.dir)}
+	if target, err := filepath.EvalSymlinks(w.dir); err == nil && target != names[0] {
+		names = append(names, target)
+	}
+	for _, name := range names {
+		w.add(filepath.Dir(name))
+	}
+	for _, name := range names {
+		parent, err := filepath.EvalSymlinks(filepath.Dir(name))
+		if err != nil {
+			continue
+		}
+		if _, ok := w.above[parent]; ok {
+			delete(w.above, parent) // two names matter: listen to all
+			continue
+		}
+		w.above[parent] = filepath.Base(name)
+	}
+}
+
 // follow asks for notices when name is replaced, or what it links to.
 func (w *watcher) follow(name string) {
 	w.add(filepath.Dir(filepath.Clean(name)))
@@ -135,6 +176,7 @@ func (w *watcher) follow(name string) {
 // elsewhere next time. Asking twice costs nothing. What cannot be asked is left to the patrol.
 func (w *watcher) add(dir string) {
 	if target, err := filepath.EvalSymlinks(dir); err == nil {
+		delete(w.above, target)
 		_ = w.notify.Add(target)
 	}
 }

@@ -54,6 +54,9 @@ func Render(want Config, paths Paths) (Files, error) {
 	files := Files{}
 	var text strings.Builder
 	writeGlobal(&text, paths, maxconn)
+	if slices.ContainsFunc(want.Backends, (*Backend).resolves) {
+		writeResolvers(&text)
+	}
 	for _, f := range want.Frontends {
 		writeFrontend(&text, f)
 		f.addFiles(files)
@@ -135,7 +138,7 @@ func setServers(cfg parser.Parser, backends []*Backend) error {
 				options = append(options, word("disabled"))
 			}
 			if s.Host != "" {
-				options = append(options, value("init-addr", "last,libc,none"))
+				options = append(options, value("init-addr", "last,libc,none"), value("resolvers", "vipilot"))
 			}
 			servers = append(servers, types.Server{Name: s.Name, Address: s.target(), Params: options})
 		}
@@ -144,6 +147,11 @@ func setServers(cfg parser.Parser, backends []*Backend) error {
 		}
 	}
 	return nil
+}
+
+// resolves reports whether a server of the backend is named by host.
+func (b *Backend) resolves() bool {
+	return slices.ContainsFunc(b.Servers, func(s Server) bool { return s.Host != "" })
 }
 
 // target is the server's address as HAProxy reads it.

@@ -42,6 +42,21 @@ defaults vipilot
 `, defaultRetries, millis(defaultConnect))
 }
 
+// writeResolvers has HAProxy ask this machine's name servers for the addresses
+// of servers named by host, again and again. It is written only where there
+// are such servers.
+func writeResolvers(w *strings.Builder) {
+	w.WriteString(`
+resolvers vipilot
+  parse-resolv-conf
+  accepted_payload_size 8192
+  resolve_retries 3
+  timeout resolve 1s
+  timeout retry 1s
+  hold valid 5s
+`)
+}
+
 // writeFrontend writes a frontend. It logs nothing: the log is the health
 // feed, and a request must not pay for it.
 func writeFrontend(w *strings.Builder, f Frontend) {
