@@ -142,8 +142,12 @@ func (p place) unpublished(networks []Attachment) (netip.AddrPort, Reason, strin
 	if a.Subnet.IsValid() {
 		reach = a.Subnet.String()
 	}
-	return netip.AddrPort{}, reason, fmt.Sprintf("port %d/tcp is not published; publish it (-p %d), or declare networks.%.40s.direct: true if this node can route to %s",
-		p.port, p.port, a.Name, reach)
+	how := fmt.Sprintf("-p %d", p.port)
+	if p.c.Task != nil {
+		how = fmt.Sprintf("docker service update --publish-add mode=host,target=%d", p.port)
+	}
+	return netip.AddrPort{}, reason, fmt.Sprintf("port %d/tcp is not published; publish it (%s), or declare networks.%.40s.direct: true if this node can route to %s",
+		p.port, how, a.Name, reach)
 }
 
 // onHost is a port of the host itself. Without a declared address only this
@@ -154,6 +158,9 @@ func (p place) onHost(port uint16) (netip.AddrPort, Reason, string) {
 		return netip.AddrPortFrom(p.want.HostAddress, port), "", ""
 	case p.want.Local:
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port), "", ""
+	}
+	if p.c.Task != nil {
+		return netip.AddrPort{}, PortNotPublished, fmt.Sprintf("port %d of node %.60q would serve, but the managers know no address of it; docker swarm join --advertise-addr gives it one", port, p.want.Host)
 	}
 	return netip.AddrPort{}, PortNotPublished, fmt.Sprintf("port %d of host %s would serve, but its address is not known; set hosts.%s.address", port, p.want.Host, p.want.Host)
 }

@@ -18,7 +18,7 @@ type Candidate struct {
 // Candidates are the ways to reach c that [Resolve] weighs, in its order, with
 // a word on each. At most one is used, and it has Resolve's address.
 func Candidates(c Container, want Want) []Candidate {
-	asked, reason, _ := parseLabels(c.Labels)
+	asked, reason, _ := parseLabels(c)
 	if reason != "" {
 		return nil
 	}

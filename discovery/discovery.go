@@ -30,6 +30,9 @@ type Snapshot struct {
 	Err        error     // why it is not connected, or the last refusal; nil when fine
 	At         time.Time // when the newest fact in it was received
 	Cause      string    // what changed, for events: "start web-1", "list"
+	Node       string    // the engine's ID as a node of a Swarm; "" if it is none, or does not tell
+	Swarm      *Swarm    // what it tells of its Swarm; nil unless it is watched as a manager
+	SwarmErr   error     // why Swarm is not current; nil when it is
 }
 
 // State is Docker's word for what a container does.
@@ -69,6 +72,7 @@ type Container struct {
 	Networks  []Attachment // sorted by Name
 	Published []Published  // TCP only
 	Exposed   []uint16     // TCP ports, EXPOSEd or published, sorted
+	Task      *Task        `json:",omitempty"` // of a container that a Swarm manager told of
 }
 
 // Attachment is a container's place on one Docker network.

@@ -32,14 +32,18 @@ type preferences struct {
 // parseLabels reads the vipilot.* labels. They are written by whoever starts
 // the container, so every value is checked and quoted, cut, when repeated. A
 // container that opts out is disabled whatever its other labels say.
-func parseLabels(labels map[string]string) (preferences, Reason, string) {
-	p := preferences{weight: defaultWeight}
+func parseLabels(c Container) (preferences, Reason, string) {
+	p, labels := preferences{weight: defaultWeight}, c.Labels
+	thing, change := "container", "and recreate the container"
+	if c.Task != nil {
+		thing, change = "service", "with docker service update"
+	}
 	invalid := func(label, allowed string) (preferences, Reason, string) {
-		return p, InvalidLabel, fmt.Sprintf("label %s=%.40q is not %s; correct it and recreate the container", label, labels[label], allowed)
+		return p, InvalidLabel, fmt.Sprintf("label %s=%.40q is not %s; correct it %s", label, labels[label], allowed, change)
 	}
 	switch v, ok := labels[labelEnable]; {
 	case ok && v == "false":
-		return p, DisabledByLabel, "the container has label vipilot.enable=false; remove it and recreate the container"
+		return p, DisabledByLabel, fmt.Sprintf("the %s has label vipilot.enable=false; remove it %s", thing, change)
 	case ok && v != "true":
 		return invalid(labelEnable, "true or false")
 	}

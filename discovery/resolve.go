@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 )
@@ -19,13 +20,14 @@ type Want struct {
 
 // Endpoint is one address:port that can serve.
 type Endpoint struct {
-	Name    string // host/container, e.g. app1/web-1
+	Name    string // host/container, e.g. app1/web-1; of a Swarm task node/task, e.g. worker1/web.3
 	Host    string
 	ID      string // container ID; "" for static servers
 	Address netip.AddrPort
 	Weight  int    // 0..256; label vipilot.weight, default 100
 	Drain   bool   // stopping, or its host is drained: no new sessions
 	Reason  Reason // why it drains; "" otherwise
+	Mesh    string // the Swarm service that is reached at this port of every node, see SwarmNode.Entrance; else ""
 }
 
 // Reason is a machine-readable refusal, the words of contract section 4.
@@ -62,13 +64,15 @@ type Rejection struct {
 // Labels narrow and never widen: where the service names a port, a different
 // vipilot.port is ignored; vipilot.network chooses among the networks the
 // container is on. A container that is stopping keeps its endpoint, with Drain
-// set, whatever its health: what it still serves may finish.
+// set, whatever its health: what it still serves may finish. A Swarm task that
+// is reached no other way is reached through the routing mesh: its endpoint
+// has Mesh set, and stands for one on every node.
 func Resolve(c Container, want Want) (Endpoint, *Rejection) {
 	name := want.Host + "/" + c.Name
 	reject := func(reason Reason, detail string) (Endpoint, *Rejection) {
 		return Endpoint{}, &Rejection{Name: name, Reason: reason, Detail: detail}
 	}
-	asked, reason, detail := parseLabels(c.Labels)
+	asked, reason, detail := parseLabels(c)
 	if reason != "" {
 		return reject(reason, detail)
 	}
@@ -76,10 +80,16 @@ func Resolve(c Container, want Want) (Endpoint, *Rejection) {
 		return reject(reason, detail)
 	}
 	address, reason, detail := locate(c, want, asked)
+	mesh := ""
+	if reason == PortNotPublished || reason == NetworkNotDirect {
+		if port, ok := throughMesh(c, want, asked); ok {
+			address, reason, mesh = netip.AddrPortFrom(want.HostAddress, port), "", c.Task.Service
+		}
+	}
 	if reason != "" {
 		return reject(reason, detail)
 	}
-	e := Endpoint{Name: name, Host: want.Host, ID: c.ID, Address: address, Weight: asked.weight}
+	e := Endpoint{Name: name, Host: want.Host, ID: c.ID, Address: address, Weight: asked.weight, Mesh: mesh}
 	switch {
 	case c.State == Stopping:
 		e.Drain, e.Reason = true, ReasonStopping
@@ -92,12 +102,17 @@ func Resolve(c Container, want Want) (Endpoint, *Rejection) {
 // unfit says why c cannot serve now, wherever it is.
 func unfit(c Container) (Reason, string) {
 	switch c.State {
+	case Pending:
+		return ReasonStarting, cmp.Or(c.Task.note(), "the task does not run yet")
 	case Stopping:
 		return "", ""
 	case Paused:
 		return ReasonPaused, "the container is paused; docker unpause it"
 	case Running:
 	default:
+		if note := c.Task.note(); note != "" {
+			return NotRunning, note
+		}
 		return NotRunning, "the container is not running; docker logs says why it ended, docker start starts it"
 	}
 	switch c.Health {

@@ -35,6 +35,10 @@ type Options struct {
 	Ping       time.Duration         // silence after which the engine is asked for life; default 3s
 	Timeout    time.Duration         // deadline of a ping and of a dial, five times this of any other call; default 3s
 	Remembered []discovery.Container // what the engine ran when it was last seen, sent as stale until it answers
+
+	Swarm           bool             // the engine is a manager: watch its Swarm too
+	SwarmPoll       time.Duration    // how often the tasks are looked at, at the least; default 1s
+	RememberedSwarm *discovery.Swarm // like Remembered
 }
 
 // Engine watches one Docker engine. It is a [discovery.Source].
@@ -43,6 +47,8 @@ type Engine struct {
 	url  *url.URL // its Host is the socket's path for unix
 	ssh  *sshDialer
 	log  *slog.Logger
+
+	manager *manager // nil unless Options.Swarm
 }
 
 var _ discovery.Source = (*Engine)(nil)
@@ -70,6 +76,9 @@ func New(opts Options) (*Engine, error) {
 	}
 	if opts.Timeout <= 0 {
 		e.opts.Timeout = 3 * time.Second
+	}
+	if opts.Swarm {
+		e.manager = newManager(cmp.Or(max(opts.SwarmPoll, 0), time.Second), opts.RememberedSwarm)
 	}
 	if opts.Logger == nil {
 		e.opts.Logger = slog.New(slog.DiscardHandler)
@@ -103,6 +112,7 @@ func (e *Engine) parseURL() (err error) {
 func (e *Engine) Run(ctx context.Context, out chan<- discovery.Snapshot) error {
 	ctx, cancel := context.WithCancel(ctx)
 	k := newKeeper(e.opts.Host, e.log, e.opts.Remembered)
+	k.swarm = e.opts.RememberedSwarm
 	facts := make(chan fact)
 	done := make(chan struct{})
 	go func() {

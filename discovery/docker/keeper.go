@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strings"
@@ -33,6 +34,10 @@ type keeper struct {
 	err     error // why it is not up
 	refused error // the last inspection that failed, until the next list
 
+	node     string // the engine's, in its Swarm
+	swarm    *discovery.Swarm
+	swarmErr error // why swarm is not current
+
 	next *discovery.Snapshot // to be sent; a newer one replaces it
 	sent bool                // there has been one
 }
@@ -55,12 +60,13 @@ func newKeeper(host string, log *slog.Logger, remembered []discovery.Container) 
 func (k *keeper) emit(cause string) {
 	err := k.err
 	if k.up {
-		err = k.refused
+		err = cmp.Or(k.refused, k.swarmErr)
 	}
 	k.sent = true
 	k.next = &discovery.Snapshot{
 		Host: k.host, Containers: k.view.snapshot(), Connected: k.up,
 		StaleSince: k.stale, Err: err, At: time.Now(), Cause: cause,
+		Node: k.node, Swarm: k.swarm, SwarmErr: k.swarmErr,
 	}
 }
 
@@ -97,6 +103,24 @@ func (k *keeper) lost(err error) {
 	k.up, k.err = false, err
 	k.log.Warn("docker engine not reached, its containers are kept", "err", err, "containers", len(k.view.byID))
 	k.emit("lost")
+}
+
+// isNode notes which node of its Swarm the engine is.
+func (k *keeper) isNode(id string) {
+	changed := k.node != id
+	k.node = id
+	k.changed(changed, "swarm node")
+}
+
+// swarmSeen notes what the engine, a manager, tells of its Swarm. Where it
+// tells nothing, what it told before stays.
+func (k *keeper) swarmSeen(seen *discovery.Swarm, err error, cause string) {
+	changed := k.swarm != seen || (err == nil) != (k.swarmErr == nil) || err != nil && err.Error() != k.swarmErr.Error()
+	if changed && err != nil {
+		k.log.Warn("swarm not seen, what was known of it is kept", "err", err)
+	}
+	k.swarm, k.swarmErr = seen, err
+	k.changed(changed, cause)
 }
 
 // listing notes that a list was asked for: from now on events are newer.

@@ -14,6 +14,7 @@ import (
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
 	"golang.org/x/sync/errgroup"
@@ -43,6 +44,7 @@ func tell(ctx context.Context, facts chan<- fact, f fact) {
 type session struct {
 	api     *client.Client
 	facts   chan<- fact
+	base    string // of URLs
 	timeout time.Duration
 	slots   chan struct{}
 	heard   atomic.Int64 // unix nanoseconds of the last sign of life
@@ -60,7 +62,10 @@ func (e *Engine) converse(ctx context.Context, facts chan<- fact, since *string)
 		return false, err
 	}
 	defer api.Close()
-	s := &session{api: api, facts: facts, timeout: e.opts.Timeout, slots: make(chan struct{}, parallel)}
+	s := &session{api: api, facts: facts, base: "http://docker", timeout: e.opts.Timeout, slots: make(chan struct{}, parallel)}
+	if e.opts.TLS != nil {
+		s.base = "https://" + e.url.Host
+	}
 	if err := s.greet(ctx, e.greetingTime()); err != nil {
 		return false, err
 	}
@@ -72,7 +77,17 @@ func (e *Engine) converse(ctx context.Context, facts chan<- fact, since *string)
 		return false, err
 	}
 	tell(ctx, facts, func(k *keeper) { k.connected(s) })
+	if e.manager != nil {
+		stream, failed, err := e.manager.begin(ctx, s)
+		if err != nil {
+			return false, err
+		}
+		g.Go(func() error { return e.manager.follow(ctx, stream, failed) })
+	}
+	s.learnNode(ctx)
 	if err := s.list(ctx, true); err != nil {
+		cancel()
+		_ = g.Wait() // the list's failure is the one to tell
 		return false, err
 	}
 	g.Go(func() error { return s.forward(ctx, stream, failed, since) })
@@ -164,10 +179,14 @@ func (s *session) subscribe(ctx context.Context, since string) (<-chan events.Me
 	} {
 		f.Add("event", string(name))
 	}
-	// The stream has no deadline, but its beginning has.
+	return s.open(ctx, events.ListOptions{Since: since, Filters: f})
+}
+
+// open opens an event stream. It has no deadline, but its beginning has.
+func (s *session) open(ctx context.Context, opts events.ListOptions) (<-chan events.Message, <-chan error, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	late := time.AfterFunc(s.timeout, func() { cancel(fmt.Errorf("open event stream: no answer within %v", s.timeout)) })
-	stream, failed := s.api.Events(ctx, events.ListOptions{Since: since, Filters: f})
+	stream, failed := s.api.Events(ctx, opts)
 	if !late.Stop() {
 		return nil, nil, context.Cause(ctx)
 	}
@@ -206,11 +225,25 @@ func (s *session) list(ctx context.Context, full bool) error {
 	return nil
 }
 
+// learnNode asks for the engine's name in its Swarm. An engine that does not
+// tell, or a socket proxy that forbids the question, is none's node: then the
+// end of a task's container is seen by its events alone.
+func (s *session) learnNode(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, longFactor*s.timeout)
+	defer cancel()
+	node := ""
+	if info, err := s.api.Info(ctx); err == nil && info.Swarm.LocalNodeState == swarm.LocalNodeStateActive && swarmID.MatchString(info.Swarm.NodeID) {
+		node = info.Swarm.NodeID
+	}
+	tell(ctx, s.facts, func(k *keeper) { k.isNode(node) })
+}
+
 func (s *session) relist(ctx context.Context, every time.Duration) error {
 	for {
 		if pause(ctx, every); ctx.Err() != nil {
 			return ctx.Err()
 		}
+		s.learnNode(ctx)
 		if err := s.list(ctx, false); err != nil {
 			return err
 		}
