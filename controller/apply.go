@@ -26,6 +26,7 @@ type applied struct {
 	told     bool
 	errs     stepErrors
 	behind   bool // a reload waits for its turn
+	carries  bool // addresses may be on lo that are ours, or a predecessor's
 	refused  string
 	refusal  error
 }
@@ -115,9 +116,12 @@ func (l *loop) placeAndAnnounce(ctx context.Context, want *Desired, errs stepErr
 	errs.election = err
 	note("keepalived", changed)
 
-	changed, err = l.addresses.Set(ctx, want.Anycast)
-	errs.addresses = err
-	note("anycast addresses", changed)
+	if len(want.Anycast) > 0 || l.applied.carries { // a node without any asks the kernel once
+		changed, err = l.addresses.Set(ctx, want.Anycast)
+		errs.addresses = err
+		note("anycast addresses", changed)
+		l.applied.carries = len(want.Anycast) > 0 || err != nil
+	}
 
 	announced, err := l.tell(ctx, remote.Want{Routing: want.Routing, Gate: l.gate(), TrackFile: trackFile})
 	errs.router = errors.Join(errs.router, err)

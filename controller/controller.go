@@ -14,7 +14,9 @@ import (
 	"github.com/vipilot/vipilot/routing"
 	"github.com/vipilot/vipilot/vrrp"
 
+	"net"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -72,6 +74,16 @@ type Member struct {
 	Answered bool // it has accepted a connection, or passed the service's check, since Started
 	Static   bool
 	Backup   bool
+	DNSName  string // a static server named by host, with Port; Address is invalid then
+	Port     uint16
+}
+
+// target is where m is reached, as people write it.
+func (m Member) target() string {
+	if m.DNSName != "" {
+		return net.JoinHostPort(m.DNSName, strconv.Itoa(int(m.Port)))
+	}
+	return m.Address.String()
 }
 
 // serves reports whether new sessions may go to m.

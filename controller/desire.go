@@ -137,11 +137,7 @@ func (p *planner) refill(i int, answers *Answers) {
 	service := p.selection.services[i]
 	fresh := &pool{answers: answers}
 	for _, s := range service.Backend.Servers {
-		name := staticName(s.Address)
-		fresh.Members = append(fresh.Members, Member{
-			Endpoint: discovery.Endpoint{Name: name, Address: s.Address, Weight: s.Weight},
-			Server:   name, Answered: true, Static: true, Backup: s.Backup,
-		})
+		fresh.Members = append(fresh.Members, staticMember(s))
 	}
 	for _, host := range p.config.Hosts {
 		v := p.views[host.Name]
@@ -162,6 +158,18 @@ func (p *planner) refill(i int, answers *Answers) {
 		fresh.Backend = old.Backend
 	}
 	p.pools[i] = fresh
+}
+
+// staticMember is a server that the configuration names. HAProxy's checks are
+// all that says whether it serves.
+func staticMember(s config.StaticServer) Member {
+	m := Member{
+		Endpoint: discovery.Endpoint{Address: s.Address, Weight: s.Weight},
+		Answered: true, Static: true, Backup: s.Backup, DNSName: s.Host, Port: s.Port,
+	}
+	m.Name = strings.NewReplacer("[", "", "]", "").Replace(m.target())
+	m.Server = m.Name
+	return m
 }
 
 // servedBy are the services whose VIP this node may carry.

@@ -31,7 +31,7 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 			continue
 		}
 		want.Servers = append(want.Servers, haproxy.Server{
-			Name: m.Server, Address: m.Address, Weight: m.Weight, Backup: m.Backup, State: serverState(m),
+			Name: m.Server, Address: m.Address, Host: m.DNSName, Port: m.Port, Weight: m.Weight, Backup: m.Backup, State: serverState(m),
 		})
 	}
 	return want

@@ -260,7 +260,7 @@ func (l *loop) staleHosts() map[string]time.Time {
 func (l *loop) reportService(s config.Service, pool *Pool, stale map[string]time.Time) status.Service {
 	r := status.Service{VIP: s.VIP, Endpoints: []status.Endpoint{}, Rejected: []status.Rejection{}}
 	for _, m := range pool.Members {
-		e := status.Endpoint{Name: m.Name, Address: m.Address.String(), State: "ready"}
+		e := status.Endpoint{Name: m.Name, Address: m.target(), State: "ready"}
 		health := l.in.Health[haproxy.ServerKey{Backend: s.Name, Server: m.Server}]
 		switch {
 		case m.Drain:

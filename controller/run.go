@@ -70,6 +70,7 @@ func New(opts Options) *Controller {
 		},
 		sources: make(map[string]source),
 		waiting: make(map[string]bool),
+		applied: applied{carries: true},
 	}
 	return &Controller{opts: opts, loop: l, board: board}
 }
