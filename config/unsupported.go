@@ -14,16 +14,14 @@ var unsupported = map[string]struct {
 	when func(scalar string) bool
 	hint string
 }{
-	"hosts.*.swarm":                       {is("true"), ""},
-	"vips.*.announce.protocols[]":         {is("ospf"), "use bgp"},
-	"vips.*.announce.backup":              {is("med", "prepend"), "use withdraw"},
-	"services.*.udp":                      {always, ""},
-	"services.*.backend.containers.swarm": {always, ""},
-	"services.*.backend.tls":              {is("true"), ""},
-	"routing.ospf":                        {always, ""},
-	"routing.bgp.speaker":                 {is("frr"), "use gobgp"},
-	"routing.bgp.graceful_restart":        {isNonZero, "leave it out"},
-	"guard":                               {always, ""},
+	"vips.*.announce.protocols[]":  {is("ospf"), "use bgp"},
+	"vips.*.announce.backup":       {is("med", "prepend"), "use withdraw"},
+	"services.*.udp":               {always, ""},
+	"services.*.backend.tls":       {is("true"), ""},
+	"routing.ospf":                 {always, ""},
+	"routing.bgp.speaker":          {is("frr"), "use gobgp"},
+	"routing.bgp.graceful_restart": {isNonZero, "leave it out"},
+	"guard":                        {always, ""},
 }
 
 // refuseUnsupported reports a value that the table lists.

@@ -73,6 +73,7 @@ type Member struct {
 	Started  time.Time
 	Answered bool // it has accepted a connection, or passed the service's check, since Started
 	Static   bool
+	Swarm    string // the ID of the Swarm whose managers tell of it; "" = none
 	Backup   bool
 	DNSName  string // a static server named by host, with Port; Address is invalid then
 	Port     uint16

@@ -27,7 +27,9 @@ type planner struct {
 	leaving   bool
 	selection *selection
 	frontends []haproxy.Frontend
-	views     map[string]*view
+	direct    map[string]bool  // networks.<name>.direct, of those that say so
+	views     map[string]*view // by host
+	swarms    swarms
 	pools     []*pool // by index of the service in selection
 }
 
@@ -73,6 +75,7 @@ func (p *planner) adopt(in Input) error {
 		config: in.Config, node: node, leaving: in.Leaving,
 		selection: newSelection(services),
 		frontends: wantFrontends(in.Config, services),
+		direct:    direct(in.Config),
 		views:     make(map[string]*view),
 		pools:     make([]*pool, len(services)),
 	}
@@ -82,13 +85,19 @@ func (p *planner) adopt(in Input) error {
 // lookAtHosts brings the views up to date and returns the services touched.
 func (p *planner) lookAtHosts(in Input) map[int]bool {
 	dirty := make(map[int]bool)
+	list := clusters(p.config, in.Hosts)
+	p.swarms.learnNodes(list)
+	p.lookAtSwarms(in, list, dirty)
 	for _, host := range p.config.Hosts {
 		containers := in.Hosts[host.Name].Containers
 		old := p.views[host.Name]
-		if old.isOf(containers) {
+		from := origin{epoch: p.swarms.epoch}
+		from.first, from.count = identity(containers)
+		if old != nil && old.origin == from {
 			continue
 		}
-		fresh := p.selection.look(containers, p.wants(host))
+		fresh := p.selection.look(p.withoutTasks(containers), p.wants(host))
+		fresh.origin = from
 		p.views[host.Name] = fresh
 		markChanged(dirty, old, fresh)
 	}
@@ -97,19 +106,24 @@ func (p *planner) lookAtHosts(in Input) map[int]bool {
 
 // wants says what a service asks of a container on host.
 func (p *planner) wants(host config.Host) func(config.Service) discovery.Want {
-	direct := make(map[string]bool)
-	for _, n := range p.config.Networks {
-		if n.Direct != nil {
-			direct[n.Name] = *n.Direct
-		}
-	}
 	local := host.Docker.Scheme == "unix" || host.Address.IsLoopback() || (host.Address.IsValid() && host.Address == p.node.Address)
 	return func(s config.Service) discovery.Want {
 		return discovery.Want{
 			Host: host.Name, HostAddress: host.Address, Local: local, HostDrained: host.Drain,
-			Port: s.Backend.Port, Network: s.Backend.Network, Direct: direct,
+			Port: s.Backend.Port, Network: s.Backend.Network, Direct: p.direct,
 		}
 	}
+}
+
+// direct is what the configuration says of networks, by name.
+func direct(cfg *config.Config) map[string]bool {
+	said := make(map[string]bool)
+	for _, n := range cfg.Networks {
+		if n.Direct != nil {
+			said[n.Name] = *n.Direct
+		}
+	}
+	return said
 }
 
 // markChanged adds the services that old and fresh do not see alike.
@@ -117,9 +131,17 @@ func markChanged(dirty map[int]bool, old, fresh *view) {
 	if old == nil {
 		old = new(view)
 	}
+	if fresh == nil {
+		fresh = new(view)
+	}
 	for _, pair := range [][2]*view{{old, fresh}, {fresh, old}} {
 		for i, members := range pair[0].members {
 			if !slices.Equal(members, pair[1].members[i]) {
+				dirty[i] = true
+			}
+		}
+		for i, mesh := range pair[0].mesh {
+			if !slices.Equal(mesh, pair[1].mesh[i]) {
 				dirty[i] = true
 			}
 		}
@@ -150,6 +172,7 @@ func (p *planner) refill(i int, answers *Answers) {
 		}
 		fresh.Rejected = append(fresh.Rejected, v.rejected[i]...)
 	}
+	p.taskMembers(i, fresh, answers)
 	slices.SortFunc(fresh.Members, byName)
 	fresh.Members = slices.CompactFunc(fresh.Members, func(a, b Member) bool { return a.Server == b.Server })
 	slices.SortFunc(fresh.Rejected, func(a, b discovery.Rejection) int { return cmp.Compare(a.Name, b.Name) })

@@ -258,14 +258,14 @@ func TestATakenPortIsNotServed(t *testing.T) {
 // it says must always be what a fresh Desire says.
 func TestPlannerRemembersRight(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	in := input(t)
+	in := swarmInput(t)
 	var memory planner
 	same := cmp.Options{
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 	}
-	for step := range 400 {
+	for step := range 1000 {
 		mutate(t, random, &in)
 		got, err := memory.desire(in)
 		if err != nil {
@@ -280,7 +280,9 @@ func TestPlannerRemembersRight(t *testing.T) {
 // mutate changes one thing of in, as the loop would: by replacing it.
 func mutate(t *testing.T, random *rand.Rand, in *Input) {
 	host := []string{"app1", "app2"}[random.IntN(2)]
-	switch random.IntN(6) {
+	switch random.IntN(10) {
+	case 6, 7, 8, 9:
+		mutateSwarm(random, in)
 	case 0, 1:
 		var containers []discovery.Container
 		for n := range random.IntN(6) {
@@ -302,6 +304,6 @@ func mutate(t *testing.T, random *rand.Rand, in *Input) {
 	case 4:
 		in.Leaving = !in.Leaving
 	case 5:
-		in.Config = load(t, strings.Replace(pair, "shop.example.net", fmt.Sprintf("shop%d.example.net", random.IntN(3)), 1))
+		in.Config = load(t, strings.Replace(swarmed, "shop.example.net", fmt.Sprintf("shop%d.example.net", random.IntN(3)), 1))
 	}
 }

@@ -14,8 +14,9 @@ import (
 
 // dockerSource makes watchers of Docker engines.
 func dockerSource(log *slog.Logger) newSource {
-	return func(host config.Host, remembered []discovery.Container) (discovery.Source, error) {
-		opts := docker.Options{Host: host.Name, URL: host.Docker.String(), Logger: log, Remembered: remembered}
+	return func(host config.Host, last discovery.Snapshot) (discovery.Source, error) {
+		opts := docker.Options{Host: host.Name, URL: host.Docker.String(), Logger: log,
+			Remembered: last.Containers, Swarm: host.Swarm, RememberedSwarm: last.Swarm}
 		if host.TLS != nil {
 			tlsConfig, err := clientTLS(*host.TLS)
 			if err != nil {

@@ -67,6 +67,7 @@ type loop struct {
 type source struct {
 	host   config.Host
 	cancel context.CancelFunc
+	poke   func() // of a Swarm's manager: look at once; else nil
 }
 
 // send hands a fact to the loop, from any goroutine.
@@ -251,17 +252,21 @@ func (l *loop) followHosts(ctx context.Context) {
 
 // sameEngine reports whether the watcher of a serves b as well.
 func sameEngine(a, b config.Host) bool {
-	return a.Docker == b.Docker && reflect.DeepEqual(a.TLS, b.TLS)
+	return a.Docker == b.Docker && a.Swarm == b.Swarm && reflect.DeepEqual(a.TLS, b.TLS)
 }
 
 func (l *loop) watch(ctx context.Context, h config.Host) {
 	ctx, cancel := context.WithCancel(ctx)
 	l.sources[h.Name] = source{host: h, cancel: cancel}
-	src, err := l.newSource(h, l.in.Hosts[h.Name].Containers)
+	src, err := l.newSource(h, l.in.Hosts[h.Name])
 	if err != nil {
-		l.in.Hosts[h.Name] = discovery.Snapshot{Host: h.Name, Containers: l.in.Hosts[h.Name].Containers, StaleSince: time.Now(), Err: err}
+		last := l.in.Hosts[h.Name]
+		l.in.Hosts[h.Name] = discovery.Snapshot{Host: h.Name, Containers: last.Containers, Node: last.Node, Swarm: last.Swarm, StaleSince: time.Now(), Err: err}
 		l.log.Error("watch host", "host", h.Name, "err", err)
 		return
+	}
+	if manager, ok := src.(interface{ Poke() }); ok && h.Swarm {
+		l.sources[h.Name] = source{host: h, cancel: cancel, poke: manager.Poke}
 	}
 	snapshots := make(chan discovery.Snapshot)
 	go func() {
@@ -294,6 +299,7 @@ func (l *loop) see(ctx context.Context, s discovery.Snapshot) {
 		l.log.Info("host connected", "host", s.Host, "containers", len(s.Containers))
 	}
 	l.in.Hosts[s.Host] = s
+	l.pokeManagers(old, s)
 	delete(l.waiting, s.Host)
 }
 

@@ -39,6 +39,8 @@ type rememberedConfig struct {
 type rememberedEndpoints struct {
 	Version  int                              `json:"version"`
 	Hosts    map[string][]discovery.Container `json:"hosts"`
+	Nodes    map[string]string                `json:"nodes,omitempty"`  // by host, what it is in its Swarm
+	Swarms   map[string]*discovery.Swarm      `json:"swarms,omitempty"` // by host, what it tells as a manager
 	Answered map[string]map[string]time.Time  `json:"answered"`
 }
 
@@ -82,9 +84,18 @@ func (m *memory) keepConfig(cfg *config.Config) {
 
 // keepEndpoints hands the newest endpoints to run. It never blocks.
 func (m *memory) keepEndpoints(hosts map[string]discovery.Snapshot, answered map[string]*Answers) {
-	e := rememberedEndpoints{Version: stateVersion, Hosts: make(map[string][]discovery.Container), Answered: make(map[string]map[string]time.Time)}
+	e := rememberedEndpoints{
+		Version: stateVersion, Hosts: make(map[string][]discovery.Container), Answered: make(map[string]map[string]time.Time),
+		Nodes: make(map[string]string), Swarms: make(map[string]*discovery.Swarm),
+	}
 	for name, s := range hosts {
 		e.Hosts[name] = s.Containers
+		if s.Node != "" {
+			e.Nodes[name] = s.Node
+		}
+		if s.Swarm != nil {
+			e.Swarms[name] = s.Swarm
+		}
 	}
 	for service, a := range answered {
 		e.Answered[service] = a.Started
@@ -132,7 +143,7 @@ func (m *memory) loadEndpoints(in *Input) error {
 		return err
 	}
 	for host, containers := range r.Hosts {
-		in.Hosts[host] = discovery.Snapshot{Host: host, Containers: containers, StaleSince: time.Now()}
+		in.Hosts[host] = discovery.Snapshot{Host: host, Containers: containers, Node: r.Nodes[host], Swarm: r.Swarms[host], StaleSince: time.Now()}
 	}
 	for service, started := range r.Answered {
 		in.Answered[service] = &Answers{Started: maps.Clone(started)}

@@ -46,6 +46,6 @@ type (
 	}
 )
 
-// newSource makes the watcher of one host; remembered are the containers
-// known from before, sent as stale until the engine answers.
-type newSource func(host config.Host, remembered []discovery.Container) (discovery.Source, error)
+// newSource makes the watcher of one host; last is what is known from before,
+// sent as stale until the engine answers.
+type newSource func(host config.Host, last discovery.Snapshot) (discovery.Source, error)

@@ -213,7 +213,8 @@ func (l *loop) reportServices() map[string]status.Service {
 		return services
 	}
 	stale := l.staleHosts()
-	key := fmt.Sprint(stale)
+	lost := l.staleSwarms()
+	key := fmt.Sprint(stale, lost)
 	for _, s := range l.in.Config.Services {
 		pool := l.applied.want.Pools[s.Name]
 		if pool == nil {
@@ -223,7 +224,7 @@ func (l *loop) reportServices() map[string]status.Service {
 		sum := l.healthSum(s.Name, pool)
 		known, ok := l.report.services[s.Name]
 		if !ok || known.pool != pool || known.stale != key || known.health != sum || known.service.VIP != s.VIP {
-			known = told{pool: pool, stale: key, health: sum, service: l.reportService(s, pool, stale)}
+			known = told{pool: pool, stale: key, health: sum, service: l.reportService(s, pool, stale, lost)}
 		}
 		memory[s.Name] = known
 		services[s.Name] = known.service
@@ -257,7 +258,7 @@ func (l *loop) staleHosts() map[string]time.Time {
 	return stale
 }
 
-func (l *loop) reportService(s config.Service, pool *Pool, stale map[string]time.Time) status.Service {
+func (l *loop) reportService(s config.Service, pool *Pool, stale, lost map[string]time.Time) status.Service {
 	r := status.Service{VIP: s.VIP, Endpoints: []status.Endpoint{}, Rejected: []status.Rejection{}}
 	for _, m := range pool.Members {
 		e := status.Endpoint{Name: m.Name, Address: m.target(), State: "ready"}
@@ -271,7 +272,9 @@ func (l *loop) reportService(s config.Service, pool *Pool, stale map[string]time
 			e.State, e.Reason = "starting", "HAProxy has not checked it yet"
 		case health == haproxy.Down:
 			e.State, e.Reason = "down", "fails HAProxy's check"
-		case !m.Static && !stale[m.Host].IsZero():
+		case !lost[m.Swarm].IsZero():
+			e.Reason = "stale: no manager of its Swarm can be asked"
+		case !m.Static && m.Swarm == "" && !stale[m.Host].IsZero():
 			e.Reason = "stale: host " + m.Host + " cannot be reached"
 		}
 		r.Endpoints = append(r.Endpoints, e)

@@ -46,13 +46,16 @@ func selector(service config.Service) discovery.Selector {
 	if c == nil {
 		return discovery.Selector{Labels: map[string]string{serviceLabel: service.Name}}
 	}
-	return discovery.Selector{Labels: c.Labels, Compose: c.Compose, Image: c.Image, Name: c.Name}
+	return discovery.Selector{Labels: c.Labels, Compose: c.Compose, Swarm: c.Swarm, Image: c.Image, Name: c.Name}
 }
 
 // requiredLabel is one label without which the selector never matches.
 func requiredLabel(s discovery.Selector) (label, bool) {
 	if _, service, ok := strings.Cut(s.Compose, "/"); ok {
 		return label{"com.docker.compose.service", service}, true
+	}
+	if s.Swarm != "" {
+		return label{discovery.SwarmLabel, s.Swarm}, true
 	}
 	var must label
 	for key, value := range s.Labels {
@@ -82,30 +85,45 @@ func (s *selection) of(c discovery.Container) []int {
 	return found
 }
 
-// view is what one host's containers mean to the services.
+// view is what the containers of one host, or the tasks of one Swarm node,
+// mean to the services.
 type view struct {
-	of       *discovery.Container // identity of the snapshot it was made from
-	count    int
+	origin   origin
 	members  map[int][]Member
+	mesh     map[int][]discovery.Endpoint // tasks that are reached through every node of their Swarm
 	rejected map[int][]discovery.Rejection
 }
 
-// isOf reports whether v was made from exactly these containers.
-func (v *view) isOf(containers []discovery.Container) bool {
-	return v != nil && v.count == len(containers) && (v.count == 0 || v.of == &containers[0])
+// origin is the identity of all that a view was made from.
+type origin struct {
+	first   *discovery.Container // of the engine's containers
+	count   int
+	epoch   int                  // of the Swarms' nodes: whose tasks are not the engine's to tell
+	node    *discovery.SwarmNode // nil for a host
+	whole   bool
+	drained bool
 }
 
-// look makes the view of one host.
-func (s *selection) look(containers []discovery.Container, want func(config.Service) discovery.Want) *view {
-	v := &view{count: len(containers), members: make(map[int][]Member), rejected: make(map[int][]discovery.Rejection)}
-	if len(containers) > 0 {
-		v.of = &containers[0]
+// identity tells a snapshot's containers from any other's.
+func identity(containers []discovery.Container) (*discovery.Container, int) {
+	if len(containers) == 0 {
+		return nil, 0
 	}
+	return &containers[0], len(containers)
+}
+
+// look makes the view of one host or node.
+func (s *selection) look(containers []discovery.Container, want func(config.Service) discovery.Want) *view {
+	v := &view{members: make(map[int][]Member), mesh: make(map[int][]discovery.Endpoint), rejected: make(map[int][]discovery.Rejection)}
 	for _, c := range containers {
 		for _, i := range s.of(c) {
 			endpoint, refusal := discovery.Resolve(c, want(s.services[i]))
 			if refusal != nil {
 				v.rejected[i] = append(v.rejected[i], *refusal)
+				continue
+			}
+			if endpoint.Mesh != "" {
+				v.mesh[i] = append(v.mesh[i], endpoint)
 				continue
 			}
 			v.members[i] = append(v.members[i], Member{

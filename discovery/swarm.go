@@ -139,7 +139,8 @@ func (n *SwarmNode) Entrance(through Endpoint) (Endpoint, bool) {
 	}
 	e := Endpoint{
 		Name: n.Name + "/" + through.Mesh, Host: n.Name, ID: n.ID, Mesh: through.Mesh,
-		Address: netip.AddrPortFrom(n.Address, through.Address.Port()), Weight: through.Weight,
+		Address: netip.AddrPortFrom(n.Address, through.Address.Port()),
+		Weight:  through.Weight, Drain: through.Drain, Reason: through.Reason,
 	}
 	if n.Drained {
 		e.Drain, e.Reason = true, HostDrained
