@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -127,7 +128,9 @@ func (w *watcher) look() bool {
 		fmt.Fprintln(&now, err)
 	}
 	for _, list := range w.outside {
-		for _, name := range list() {
+		names := slices.Clone(list())
+		slices.Sort(names) // another order is no change
+		for _, name := range names {
 			if !filepath.IsAbs(name) {
 				name = filepath.Join(w.dir, name) // seen already, unless it is hidden
 			}
