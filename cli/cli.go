@@ -84,7 +84,7 @@ keepalived and a BGP speaker saying the same thing.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(p.runCommand(), p.validateCommand(), p.renderCommand(), p.statusCommand(), p.versionCommand(), p.sentinelCommand())
+	root.AddCommand(p.runCommand(), p.validateCommand(), p.renderCommand(), p.statusCommand(), p.explainCommand(), p.versionCommand(), p.sentinelCommand())
 	return root
 }
 

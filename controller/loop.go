@@ -61,6 +61,7 @@ type loop struct {
 	due       time.Time      // when next fires
 	report    reporter
 	newest    atomic.Pointer[config.Config] // the last valid one offered
+	known     atomic.Pointer[facts]         // for explain
 }
 
 // source is a running watcher of one host.

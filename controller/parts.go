@@ -22,6 +22,7 @@ type (
 		Health() <-chan struct{}
 		Servers() map[haproxy.ServerKey]haproxy.Health
 		Status() haproxy.Status
+		CheckResults(ctx context.Context, backend string) (map[string]haproxy.CheckResult, error)
 		Close(ctx context.Context) error
 	}
 	election interface {

@@ -37,6 +37,7 @@ func (l *loop) publish(cause string) {
 	events := status.Diff(l.report.last, r, cause)
 	l.report.last = r
 	l.board.Publish(r)
+	l.known.Store(l.facts(r))
 	l.board.Emit(events...)
 }
 

@@ -24,6 +24,8 @@ type ServerOptions struct {
 	// Sync looks for a new configuration now and returns when it was taken or
 	// refused; nil = not offered.
 	Sync func(context.Context) error
+	// Explain answers GET /v1/explain; nil = not offered.
+	Explain func(context.Context, Question) (Answer, error)
 	// Actions are further requests that change state: POST /v1/<name> runs the
 	// one with that name under the same rules as Sync.
 	Actions map[string]http.Handler
@@ -50,11 +52,13 @@ type Server struct {
 	log     *slog.Logger
 	metrics http.Handler
 	streams chan struct{} // a slot for each reader of events
+
+	explainers chan struct{} // a slot for each explanation under way
 }
 
 // NewServer makes a server; it may serve several listeners at once.
 func NewServer(opts ServerOptions) *Server {
-	s := &Server{opts: opts, log: opts.Logger, streams: make(chan struct{}, maxStreams)}
+	s := &Server{opts: opts, log: opts.Logger, streams: make(chan struct{}, maxStreams), explainers: make(chan struct{}, maxExplainers)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -97,6 +101,7 @@ func (s *Server) handler(trusted bool, stop <-chan struct{}) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", s.serveReport)
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { s.serveEvents(w, r, stop) })
+	mux.HandleFunc("GET /v1/explain", s.serveExplain)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.Handle("GET /metrics", s.metrics)
