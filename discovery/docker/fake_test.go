@@ -36,12 +36,13 @@ type fakeEngine struct {
 	mu         sync.Mutex
 	containers map[string]*fakeContainer // by name
 	history    []events.Message
-	streams    map[chan events.Message]bool
+	streams    map[chan events.Message]bool // true for those of the Swarm
 	clock      time.Time
 	silent     bool           // events are lost
 	hung       chan struct{}  // closed when it is not hung
 	asked      map[string]int // requests by kind
 	after      map[string]func()
+	swarm      *fakeSwarm
 }
 
 type fakeContainer struct {
@@ -114,6 +115,12 @@ func (f *fakeEngine) serve(w http.ResponseWriter, r *http.Request) {
 	path := versionPrefix.ReplaceAllString(r.URL.Path, "")
 	switch id, isInspect := strings.CutSuffix(path, "/json"); {
 	case path == "/_ping":
+	case path == "/info", path == "/swarm", path == "/services", path == "/nodes", path == "/tasks":
+		f.mu.Lock()
+		kind := strings.TrimPrefix(path, "/")
+		code, body := f.swarm.answer(kind, r.FormValue("filters"))
+		f.mu.Unlock()
+		f.reply(w, kind, code, body)
 	case path == "/events":
 		f.stream(w, r)
 	case path == "/networks":
@@ -166,7 +173,7 @@ func (f *fakeEngine) stream(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	f.streams[ch] = true
+	f.streams[ch] = strings.Contains(r.FormValue("filters"), "service")
 	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()
@@ -221,8 +228,10 @@ func (f *fakeEngine) tell(c *fakeContainer, action string, more ...string) {
 		return
 	}
 	f.history = append(f.history, m)
-	for ch := range f.streams {
-		ch <- m
+	for ch, ofSwarm := range f.streams {
+		if !ofSwarm {
+			ch <- m
+		}
 	}
 }
 
@@ -310,10 +319,11 @@ func (c *fakeContainer) inspect() container.InspectResponse {
 
 // watcher receives what an Engine sends.
 type watcher struct {
-	t    *testing.T
-	out  chan discovery.Snapshot
-	last discovery.Snapshot
-	stop func()
+	t      *testing.T
+	engine *Engine
+	out    chan discovery.Snapshot
+	last   discovery.Snapshot
+	stop   func()
 }
 
 func watch(t *testing.T, opts Options) *watcher {
@@ -324,7 +334,7 @@ func watch(t *testing.T, opts Options) *watcher {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	w := &watcher{t: t, out: make(chan discovery.Snapshot)}
+	w := &watcher{t: t, engine: e, out: make(chan discovery.Snapshot)}
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx, w.out) }()
 	w.stop = sync.OnceFunc(func() {
