@@ -5,7 +5,7 @@ FUZZTIME ?= 20s
 HAPROXY3 := TestFirstRequest|TestScale|TestRollingReplacement|TestDrainKeepsRequests|TestControllerKill|TestNewServiceUnderLoad
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help setup build test unit e2e e2e-haproxy3 demo demo-down bench fuzz lint golden clean
+.PHONY: help setup build test unit e2e e2e-haproxy3 demo demo-down bench bench-scale fuzz lint golden clean
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
@@ -38,6 +38,9 @@ demo-down: ## end a demo and remove what it left
 
 bench: setup ## print the figures
 	@go run ./e2e/bench
+
+bench-scale: setup ## of the figures, those for 1,000 to 50,000 containers on simulated engines
+	@go run ./e2e/bench -scale
 
 fuzz: ## every fuzz target for FUZZTIME
 	@grep -rno --include='*_test.go' 'func Fuzz[A-Za-z0-9]*' . | sed 's/:[0-9]*:func / /' | while read -r file name; do \

@@ -24,13 +24,29 @@ func main() {
 	flag.IntVar(&b.endpoints, "endpoints", 200, "endpoints of the cold start")
 	flag.IntVar(&b.rate, "rate", 500, "requests a second during the rolling replacement")
 	flag.DurationVar(&b.idle, "idle", time.Minute, "how long to watch the idle controller")
+	only := flag.Bool("scale", false, "measure the scale part only")
+	flag.Func("containers", "of the scale part, once for each size: 100 an engine; default 1000, 10000, 50000", b.addSize)
+	flag.IntVar(&b.starts, "starts", 3, "cold starts of the scale part at 10,000 containers")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := b.run(ctx); err != nil {
+	parts := []func(context.Context) error{b.fleet, b.scale}
+	if *only {
+		parts = parts[1:]
+	}
+	if err := sequence(ctx, parts); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+func sequence(ctx context.Context, parts []func(context.Context) error) error {
+	for _, part := range parts {
+		if err := part(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // services is what is measured; extra services are added beside it.
@@ -45,15 +61,18 @@ const services = `services:
       drain: 5s
 `
 
-// bench is one run over one lab.
+// bench is one run: over one lab with real engines, then over simulated ones.
 type bench struct {
 	changes, endpoints, rate int
 	idle                     time.Duration
+	sizes                    []int // containers of the scale part
+	starts                   int
 
 	lab *lab.Lab
 }
 
-func (b *bench) run(ctx context.Context) (err error) {
+// fleet measures on a whole fleet.
+func (b *bench) fleet(ctx context.Context) (err error) {
 	b.lab, err = lab.New(ctx, lab.Options{Kind: "bench", Binary: os.Getenv("VIPILOT_BINARY")})
 	if err != nil {
 		return err

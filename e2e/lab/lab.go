@@ -71,26 +71,32 @@ type Lab struct {
 // New builds a lab and returns when all its daemons answer. It first sweeps
 // what dead labs left. Close the lab also after ctx has ended.
 func New(ctx context.Context, opts Options) (*Lab, error) {
-	if opts.Kind == "" {
-		opts.Kind = "test"
-	}
-	if opts.Log == nil {
-		opts.Log = slog.New(slog.DiscardHandler)
-	}
 	if err := Missing(); err != nil {
 		return nil, err
 	}
-	if err := Sweep(); err != nil {
-		opts.Log.Warn("sweep leftovers of earlier labs", "err", err)
-	}
-	l := &Lab{opts: opts}
-	if err := l.claimDir(); err != nil {
+	l, err := claim(opts)
+	if err != nil {
 		return nil, err
 	}
 	if err := l.build(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("build the lab: %w", err), l.Close())
 	}
 	return l, nil
+}
+
+// claim sweeps what dead labs left and makes the directory of a new one.
+func claim(opts Options) (*Lab, error) {
+	if opts.Kind == "" {
+		opts.Kind = "test"
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := Sweep(); err != nil {
+		opts.Log.Warn("sweep leftovers of earlier labs", "err", err)
+	}
+	l := &Lab{opts: opts}
+	return l, l.claimDir()
 }
 
 // build makes binaries, hosts and daemons; what fails is undone by Close.
@@ -130,8 +136,11 @@ func (l *Lab) Apps() []*App { return []*App{l.App1, l.App2} }
 
 // hosts are all that exist, the switch first.
 func (l *Lab) hosts() []*Host {
-	if l.App2 == nil {
+	switch {
+	case l.App2 == nil && l.LB1 == nil:
 		return nil
+	case l.App2 == nil:
+		return []*Host{l.LB1.Host}
 	}
 	return []*Host{l.network.Host, l.Router.Host, l.Client, l.LB1.Host, l.LB2.Host, l.App1.Host, l.App2.Host}
 }
