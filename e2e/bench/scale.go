@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -31,7 +32,7 @@ func (b *bench) addSize(text string) error {
 // this process, so they take their part of the processors while they answer;
 // vipilot, its sentinel and HAProxy are the real ones.
 func (b *bench) scale(ctx context.Context) (err error) {
-	l, err := lab.NewAlone(ctx, lab.Options{Kind: "bench-scale"})
+	l, err := lab.NewAlone(ctx, lab.Options{Kind: "bench-scale", Binary: os.Getenv("VIPILOT_BINARY")})
 	if err != nil {
 		return err
 	}
