@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/vipilot/vipilot/config"
-	"github.com/vipilot/vipilot/discovery"
 	"github.com/vipilot/vipilot/haproxy"
 	"github.com/vipilot/vipilot/status"
 )
@@ -89,7 +88,7 @@ type explainer struct {
 	*facts
 	cfg       *config.Config
 	node      config.Node
-	wants     func(config.Host) func(config.Service) discovery.Want
+	places    []place
 	listeners []listener // of every VIP, those of other nodes too
 	checks    lastChecks // nil = too many to ask for
 	checked   map[string]checked
@@ -110,10 +109,7 @@ type checked struct {
 func newExplainer(f *facts, checks lastChecks) *explainer {
 	x := &explainer{facts: f, cfg: f.in.Config, checks: checks, checked: make(map[string]checked)}
 	x.node, _ = x.cfg.Node(f.in.Node)
-	plan := new(planner)
-	if plan.adopt(f.in) == nil { // it fails for a node that is not declared, and then nothing runs
-		x.wants = plan.wants
-	}
+	x.places = placesOf(f.in)
 	for _, frontend := range wantFrontends(x.cfg, x.cfg.Services) {
 		port := frontend.Binds[0].Port
 		vip, _ := x.cfg.VIP(strings.TrimSuffix(frontend.Name, fmt.Sprintf("_%d", port)))

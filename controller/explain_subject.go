@@ -137,9 +137,10 @@ func (x *explainer) findName(name string) []thing {
 	if h, ok := x.cfg.Host(name); ok {
 		things = append(things, func() status.Explanation { return x.host(h) })
 	}
-	things = append(things, x.findContainers(func(host string, c discovery.Container) bool {
+	things = append(things, x.findContainers(func(p place, c discovery.Container) bool {
 		bare := strings.TrimPrefix(name, "/")
-		return c.Name == bare || host+"/"+c.Name == name || isIDPrefix(name, c.ID)
+		task := c.Task != nil && c.Name+"."+c.Task.ID == bare // as docker ps on the node calls it
+		return c.Name == bare || task || p.called(c) == name || isIDPrefix(name, c.ID)
 	})...)
 	if len(things) > 0 {
 		return things
@@ -155,12 +156,12 @@ func isIDPrefix(name, id string) bool {
 	return len(name) >= 4 && strings.HasPrefix(id, strings.ToLower(name))
 }
 
-func (x *explainer) findContainers(is func(host string, c discovery.Container) bool) []thing {
+func (x *explainer) findContainers(is func(place, discovery.Container) bool) []thing {
 	var things []thing
-	for _, h := range x.cfg.Hosts {
-		for _, c := range x.in.Hosts[h.Name].Containers {
-			if is(h.Name, c) {
-				things = append(things, func() status.Explanation { return x.container(h, c) })
+	for _, p := range x.places {
+		for _, c := range p.containers {
+			if is(p, c) {
+				things = append(things, func() status.Explanation { return x.container(p, c) })
 			}
 		}
 	}
@@ -170,7 +171,8 @@ func (x *explainer) findContainers(is func(host string, c discovery.Container) b
 // findMembers gives the containers, or static servers, behind endpoints.
 func (x *explainer) findMembers(is func(service string, m Member) bool) []thing {
 	var things []thing
-	found := make(map[string]bool) // container IDs
+	type id struct{ host, id string }
+	found := make(map[id]bool)
 	for _, s := range x.cfg.Services {
 		pool := x.want.Pools[s.Name]
 		if pool == nil {
@@ -179,14 +181,14 @@ func (x *explainer) findMembers(is func(service string, m Member) bool) []thing 
 		for _, m := range pool.Members {
 			switch {
 			case !is(s.Name, m):
-			case m.Static:
+			case m.Static || m.Mesh != "": // no container of its own
 				things = append(things, func() status.Explanation { return x.static(s, m) })
 			default:
-				found[m.ID] = true
+				found[id{m.Host, m.ID}] = true
 			}
 		}
 	}
-	return append(x.findContainers(func(_ string, c discovery.Container) bool { return found[c.ID] }), things...)
+	return append(x.findContainers(func(p place, c discovery.Container) bool { return found[id{p.name, c.ID}] }), things...)
 }
 
 // findAddress looks for VIPs, endpoints, containers and hosts.
@@ -214,9 +216,9 @@ func (x *explainer) findAddress(s subject) []thing {
 	if len(things) > 0 {
 		return things
 	}
-	return x.findContainers(func(host string, c discovery.Container) bool {
+	return x.findContainers(func(p place, c discovery.Container) bool {
 		return slices.ContainsFunc(c.Networks, func(a discovery.Attachment) bool { return a.IPv4 == s.addr || a.IPv6 == s.addr }) ||
-			hosts[host] && slices.ContainsFunc(c.Published, func(p discovery.Published) bool { return p.HostPort == s.port })
+			hosts[p.host.Name] && slices.ContainsFunc(c.Published, func(p discovery.Published) bool { return p.HostPort == s.port })
 	})
 }
 
@@ -244,12 +246,13 @@ func (x *explainer) unknown(s subject) (reason string, guesses []string) {
 	for _, one := range x.cfg.VIPs {
 		names = append(names, one.Name)
 	}
-	for _, h := range x.cfg.Hosts {
-		names = append(names, h.Name)
-		for _, c := range x.in.Hosts[h.Name].Containers {
-			names = append(names, h.Name+"/"+c.Name)
-			if !strings.Contains(s.name, "/") {
-				names[len(names)-1] = c.Name
+	for _, p := range x.places {
+		names = append(names, p.name)
+		for _, c := range p.containers {
+			if strings.Contains(s.name, "/") {
+				names = append(names, p.called(c))
+			} else {
+				names = append(names, c.Name)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"testing"
@@ -340,6 +341,83 @@ type roleOf struct {
 }
 
 func (r roleOf) Role(string) vrrp.Role { return r.role }
+
+// Tasks of a Swarm: published by their node, behind the mesh, on a node that is
+// lost, and as the engine of a declared node calls them.
+func TestExplainTasks(t *testing.T) {
+	mesh := task(2, "app", "todo")
+	mesh.Published, mesh.Task.Mesh = nil, []discovery.Published{{Port: 8080, HostPort: 8088}}
+	waiting := task(4, "app", "todo")
+	waiting.State, waiting.Task.Note = discovery.Pending, "no suitable node (insufficient memory on 2 nodes)"
+	lost := swarmNode(3, task(3, "app", "todo"))
+	lost.Down = true
+	nodes := []*discovery.SwarmNode{{Tasks: []discovery.Container{waiting}}, swarmNode(1, task(1, "app", "todo")), swarmNode(2, mesh), lost}
+	s := stage(t, swarmed, ofManager("app1", 10, nodes...), snapshot("app2"), ofManager("boss", 9, nodes...))
+	for file, subject := range map[string]string{
+		"task": "web.1", "task-mesh": "worker2/web.2", "task-lost": "web.3.task3", "task-pending": "web.4", "entrance": "10.77.1.1:8088",
+	} {
+		a := s.ask(subject)
+		var text bytes.Buffer
+		if err := status.WriteAnswer(&text, &a, false); err != nil {
+			t.Fatal(err)
+		}
+		golden.Equal(t, "testdata/explain/"+file+".txt", text.Bytes())
+	}
+}
+
+func TestExplainATakenPort(t *testing.T) {
+	s := stage(t, pair, snapshot("app1", web(1, "app", "todo")), snapshot("app2"))
+	known := *s.loop.known.Load()
+	known.in.Taken = map[string]bool{"public_80": true}
+	s.loop.known.Store(&known)
+	for _, subject := range []string{"web-1", "todo", "public", "http://todo.example.net/", "203.0.113.10:80"} {
+		if a := s.ask(subject); a.Verdict != status.NoTraffic || !strings.HasPrefix(a.Reason, "port_taken: public_80 does not listen") || !strings.Contains(a.Next, "ss -ltnp") {
+			t.Errorf("%s: %s, %q → %q", subject, a.Verdict, a.Reason, a.Next)
+		}
+	}
+}
+
+// What explain says of an endpoint is what the decision made of it, along
+// random histories of engines and a Swarm.
+func TestExplainAgreesWithTheDecision(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	in := swarmInput(t)
+	up := func(string) (map[string]haproxy.CheckResult, error) { return nil, errors.New("not asked") }
+	for range 300 {
+		mutate(t, random, &in)
+		want := desire(t, in)
+		report := &status.Report{Components: status.Components{HAProxy: status.HAProxy{State: "running"}}}
+		x := newExplainer(&facts{in: in, want: want, report: report, at: time.Unix(2000, 0)}, up)
+		for service, pool := range want.Pools {
+			for _, m := range pool.Members {
+				health := []haproxy.Health{haproxy.Up, haproxy.Down}[random.IntN(2)]
+				in.Health = map[haproxy.ServerKey]haproxy.Health{{Backend: service, Server: m.Server}: health}
+				x.in.Health = in.Health
+				serves := false
+				for _, tell := range x.findName(m.Server) {
+					for _, one := range tell().Steps {
+						serves = serves || one.Step == "server" && one.Verdict != status.Fail && one.Verdict != status.Skip
+					}
+				}
+				if backup := m.Backup; serves != m.ready(health) && !backup {
+					t.Fatalf("%s/%s: explained as serving: %v, ready: %v\n%+v", service, m.Server, serves, m.ready(health), m)
+				}
+			}
+			for _, r := range pool.Rejected {
+				said := false
+				for _, tell := range x.findName(r.Name) {
+					e := tell()
+					for _, one := range e.Steps {
+						said = said || one.Verdict == status.Fail && one.Reason == string(r.Reason)
+					}
+				}
+				if !said {
+					t.Fatalf("%s: %s is turned away by %s, and explain does not say so", service, r.Name, r.Reason)
+				}
+			}
+		}
+	}
+}
 
 // A container's name may be anything that a hostile engine says, and may be
 // there a thousand times.

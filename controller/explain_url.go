@@ -164,9 +164,12 @@ func (x *explainer) url(s subject, l listener, dns resolved) status.Explanation 
 	if !strings.Contains(name, "://") {
 		name = fmt.Sprintf("%s (%s)", s.host, l.Name)
 	}
+	taken, free := x.taken(l)
 	secure := s.tls || s.port == 0 && len(l.Certificates) > 0
 	front := status.Step{Step: "frontend", Verdict: status.OK, Text: fmt.Sprintf("%s listens on port %d of %s", l.Name, l.port, l.vip.Name)}
 	switch {
+	case taken != "":
+		front.Verdict, front.Reason, front.Text, front.Next = status.Fail, "port_taken", taken, free
 	case l.Mode == haproxy.TCP:
 		front.Text += ", and passes connections on as they are"
 	case secure && len(l.Certificates) == 0:
