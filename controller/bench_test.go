@@ -7,6 +7,7 @@ import (
 
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
+	"github.com/vipilot/vipilot/haproxy"
 	"github.com/vipilot/vipilot/status"
 )
 
@@ -82,5 +83,19 @@ func BenchmarkRound(b *testing.B) {
 		}
 		l.in.Hosts["h7"] = snapshot("h7", containers...)
 		l.settle(b.Context(), "event")
+	}
+}
+
+// BenchmarkExplain is one question among 10,000 containers and 1,000 services.
+func BenchmarkExplain(b *testing.B) {
+	in, _ := fleet(b)
+	known := &facts{in: in, want: answerAll(b, &in), report: &status.Report{}}
+	checks := func(string) (map[string]haproxy.CheckResult, error) { return nil, nil }
+	for _, subject := range []string{"h7/web-3", "s12", "http://s7.example.net/", "203.0.113.10", "h7", "wbe-3"} {
+		b.Run(strings.ReplaceAll(subject, "/", "_"), func(b *testing.B) {
+			for b.Loop() {
+				explain(known, status.Question{Subject: subject}, checks)
+			}
+		})
 	}
 }
