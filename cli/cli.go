@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -64,6 +65,9 @@ func Run(ctx context.Context, p Program) int {
 	return exitFailed
 }
 
+// promised are commands of the contract that later versions bring.
+var promised = []string{"plan", "simulate", "drain", "approve", "schema"}
+
 func (p Program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vipilot",
@@ -74,6 +78,9 @@ keepalived and a BGP speaker saying the same thing.`,
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return p.flagsFromEnvironment(cmd.Flags()) },
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && slices.Contains(promised, args[0]) {
+				return usageError{fmt.Errorf("vipilot %s is not supported yet", args[0])}
+			}
 			if len(args) > 0 {
 				return usageError{fmt.Errorf("unknown command %q; see vipilot --help", args[0])}
 			}

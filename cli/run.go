@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +35,8 @@ func (o *oneOf) Set(s string) error {
 type runFlags struct {
 	config, node, runDir, stateDir, listen, tokenFile string
 	onExit, logFormat                                 oneOf
-	haproxy, keepalived                               oneOf
+	haproxy, keepalived, frr                          oneOf
+	syncInterval                                      time.Duration
 }
 
 func (p Program) runCommand() *cobra.Command {
@@ -44,6 +46,7 @@ func (p Program) runCommand() *cobra.Command {
 		logFormat:  oneOf{"text", []string{"text", "json"}},
 		haproxy:    oneOf{"managed", []string{"managed", "attach"}},
 		keepalived: oneOf{"managed", []string{"managed", "attach"}},
+		frr:        oneOf{"managed", []string{"managed", "attach"}},
 	}
 	cmd := &cobra.Command{
 		Use:   "run --config SOURCE",
@@ -69,6 +72,8 @@ On SIGTERM the node is drained first (--on-exit drain); a second signal ends at 
 	flags.Var(&f.logFormat, "log-format", "how to log on stderr")
 	flags.Var(&f.haproxy, "haproxy", "start and supervise HAProxy, or attach to one that runs")
 	flags.Var(&f.keepalived, "keepalived", "start and supervise keepalived, or attach to one that runs")
+	flags.Var(&f.frr, "frr", "start and supervise FRR, where the configuration needs it")
+	flags.DurationVar(&f.syncInterval, "sync-interval", 30*time.Second, "how often a Git source is polled; a directory is followed at once")
 	return cmd
 }
 
@@ -76,7 +81,7 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 	if f.config == "" {
 		return usageError{fmt.Errorf("--config is required; see vipilot run --help")}
 	}
-	for name, flag := range map[string]oneOf{"haproxy": f.haproxy, "keepalived": f.keepalived} {
+	for name, flag := range map[string]oneOf{"haproxy": f.haproxy, "keepalived": f.keepalived, "frr": f.frr} {
 		if flag.value == "attach" {
 			return usageError{fmt.Errorf("--%s attach is not supported yet; use managed", name)}
 		}
