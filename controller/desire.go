@@ -175,6 +175,7 @@ func (p *planner) refill(i int, answers *Answers) {
 	p.taskMembers(i, fresh, answers)
 	slices.SortFunc(fresh.Members, byName)
 	fresh.Members = slices.CompactFunc(fresh.Members, func(a, b Member) bool { return a.Server == b.Server })
+	keepLast(fresh.Members)
 	slices.SortFunc(fresh.Rejected, func(a, b discovery.Rejection) int { return cmp.Compare(a.Name, b.Name) })
 	fresh.Backend = wantBackend(service, fresh.Members)
 	if old := p.pools[i]; old != nil && reflect.DeepEqual(old.Backend, fresh.Backend) {

@@ -47,17 +47,14 @@ func placesOf(in Input) []place {
 // placeOf is a Swarm's node, as [planner.lookAtNode] sees it.
 func (p *planner) placeOf(in Input, s *discovery.Swarm, n *discovery.SwarmNode) place {
 	at := place{name: n.Name, node: n, swarm: s.ID}
-	local, whole := make(map[string]discovery.Container), false
+	var local []discovery.Container
+	whole := false
 	for _, h := range p.config.Hosts {
 		known := in.Hosts[h.Name]
 		if n.ID == "" || known.Node != n.ID {
 			continue
 		}
-		at.host, whole = h, known.Connected
-		clear(local)
-		for _, c := range known.Containers {
-			local[c.ID] = c
-		}
+		at.host, local, whole = h, known.Containers, known.Connected
 	}
 	at.containers = n.Sight(local, whole)
 	at.want = func(s config.Service) discovery.Want {

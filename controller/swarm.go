@@ -92,11 +92,7 @@ func (p *planner) lookAtNode(in Input, n *discovery.SwarmNode, old *view) *view 
 	if old != nil && old.origin == from {
 		return old
 	}
-	byID := make(map[string]discovery.Container, len(local))
-	for _, c := range local {
-		byID[c.ID] = c
-	}
-	v := p.selection.look(n.Sight(byID, from.whole), func(s config.Service) discovery.Want {
+	v := p.selection.look(n.Sight(local, from.whole), func(s config.Service) discovery.Want {
 		return discovery.Want{
 			Host: n.Name, HostAddress: n.Address, HostDrained: from.drained,
 			Port: s.Backend.Port, Network: s.Backend.Network, Direct: p.direct,
@@ -156,6 +152,24 @@ func (p *planner) taskMembers(i int, fresh *pool, answers *Answers) {
 					add(s, Member{Endpoint: e, Server: serverName(e)})
 				}
 			}
+		}
+	}
+}
+
+// keepLast lets tasks that were told to stop serve on while nobody else does
+// and a successor is about to: an update that stops one task as soon as the
+// one before it runs, tells of both in the same moment.
+func keepLast(members []Member) {
+	successor := false
+	for _, m := range members {
+		if m.serves() {
+			return
+		}
+		successor = successor || !m.Drain
+	}
+	for i, m := range members {
+		if successor && m.Swarm != "" && m.Reason == discovery.ReasonStopping {
+			members[i].Drain, members[i].Reason = false, ""
 		}
 	}
 }

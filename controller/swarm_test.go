@@ -106,6 +106,17 @@ func TestTasks(t *testing.T) {
 		{"not wanted any more", func(in *Input) {
 			in.Hosts["app1"] = ofManager("app1", 11, swarmNode(1, state(one, discovery.Stopping)), swarmNode(2, two))
 		}, alone + "worker1/web.1=10.77.1.1:32001/stopping worker2/web.2=10.77.1.2:32002"},
+		{"its container runs before a manager knows", func(in *Input) {
+			pending := two
+			pending.ID, pending.State, pending.Published, pending.Networks = "task2", discovery.Pending, nil, nil
+			in.Hosts["app1"] = ofManager("app1", 11, swarmNode(1, one), swarmNode(2, pending))
+		}, alone + both},
+		{"it is pending, and its container has ended", func(in *Input) {
+			pending := two
+			pending.ID, pending.State = "task2", discovery.Pending
+			in.Hosts["app1"] = ofManager("app1", 11, swarmNode(1, one), swarmNode(2, pending))
+			in.Hosts["app2"] = discovery.Snapshot{Host: "app2", Connected: true, Node: "node2", Containers: []discovery.Container{state(local(two, "node2"), discovery.Stopped)}}
+		}, "worker1/web.1=10.77.1.1:32001 worker2/web.2:starting"},
 		{"its node is down", func(in *Input) {
 			down := swarmNode(1, one)
 			down.Down = true
@@ -134,7 +145,7 @@ func TestTasks(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			in := swarmInput(t, manager, engine)
 			tc.change(&in)
-			if got := members(desire(t, in)); got != tc.want {
+			if got := members(answerAll(t, &in)); got != tc.want {
 				t.Errorf("got  %s\nwant %s", got, tc.want)
 			}
 		})
@@ -160,6 +171,23 @@ func TestMesh(t *testing.T) {
 	in.Hosts["app1"] = ofManager("app1", 12, swarmNode(1), swarmNode(2))
 	if got := members(desire(t, in)); got != "" {
 		t.Errorf("without a task: %s", got)
+	}
+}
+
+// TestUpdateOneByOne: a task told to stop serves on until its successor has
+// answered, if nobody else does.
+func TestUpdateOneByOne(t *testing.T) {
+	old, fresh := task(1, "app", "todo"), task(2, "app", "todo")
+	in := swarmInput(t, ofManager("app1", 10, swarmNode(1, old)))
+	answerAll(t, &in)
+	old.State = discovery.Stopping
+	in.Hosts["app1"] = ofManager("app1", 11, swarmNode(1, old, fresh))
+	d := desire(t, in)
+	if got, want := members(d), "worker1/web.1=10.77.1.1:32001 worker1/web.2=10.77.1.1:32002"; got != want || d.Silent["public"] != "" {
+		t.Errorf("before the answer: %s, want %s; not announced: %s", got, want, d.Silent["public"])
+	}
+	if got, want := members(answerAll(t, &in)), "worker1/web.1=10.77.1.1:32001/stopping worker1/web.2=10.77.1.1:32002"; got != want {
+		t.Errorf("after the answer: %s, want %s", got, want)
 	}
 }
 

@@ -60,31 +60,50 @@ func (c Container) IsTaskOf(nodes map[string]bool) bool {
 }
 
 // Sight gives a node's tasks, completed by what the node's own engine tells of
-// their containers, which is heard long before a manager knows it: a container
-// told to stop, ended, paused or unhealthy. engine holds the containers by ID;
-// whole says that it is all the node's engine has at this moment, so that a
-// container it does not have does not run.
-func (n *SwarmNode) Sight(engine map[string]Container, whole bool) []Container {
+// its containers, which is heard long before a manager knows it: one that runs
+// already, was told to stop, ended, is paused or unhealthy. whole says that
+// engine is all that runs there at this moment, so that a task whose container
+// is not among them does not run.
+func (n *SwarmNode) Sight(engine []Container, whole bool) []Container {
 	if len(engine) == 0 && !whole && !n.Down {
 		return n.Tasks
+	}
+	byID, byTask := make(map[string]Container, len(engine)), make(map[string]Container, len(engine))
+	for _, c := range engine {
+		byID[c.ID], byTask[c.Labels[swarmTask]] = c, c
 	}
 	tasks := slices.Clone(n.Tasks)
 	for i := range tasks {
 		t := &tasks[i]
-		if t.State != Running && t.State != Stopping {
-			continue
-		}
-		c, ok := engine[t.ID]
+		seen, known := byID[t.ID]
 		switch {
+		case t.State == Pending:
+			if early, ok := byTask[t.Task.ID]; ok {
+				t.begin(early)
+			}
 		case n.Down:
 			t.end("its node is down, as the managers see it; they start its tasks elsewhere")
-		case ok:
-			t.sight(c)
+		case known:
+			t.sight(seen)
 		case whole:
 			t.end("the engine of its node does not have its container; docker service ps says why")
 		}
 	}
 	return tasks
+}
+
+// begin makes a pending task one that runs, if seen, its container, does.
+func (c *Container) begin(seen Container) {
+	if seen.State != Running {
+		return
+	}
+	task := *c.Task
+	task.Note = ""
+	c.ID, c.Task, c.State, c.Health = seen.ID, &task, seen.State, seen.Health
+	c.HostMode, c.Networks, c.Published = seen.HostMode, seen.Networks, seen.Published
+	if len(c.Exposed) == 0 {
+		c.Exposed = seen.Exposed
+	}
 }
 
 // end marks a task as not running.
