@@ -156,7 +156,8 @@ func (l *loader) syntaxFault(name string, err error) {
 
 // finish puts named things in order and seals the Config.
 func (l *loader) finish() *Config {
-	c := &l.cfg
+	c := new(Config) // not in the loader, which holds every YAML node
+	*c = l.cfg
 	slices.SortFunc(c.Hosts, func(a, b Host) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(c.Networks, func(a, b Network) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(c.VIPs, func(a, b VIP) int { return cmp.Compare(a.Name, b.Name) })

@@ -18,6 +18,7 @@ const (
 	firstRestart, lastRestart = 100 * time.Millisecond, 10 * time.Second
 	maxLog                    = 4 << 20
 	maxDeleteTries            = 20
+	saveRest                  = 9 // times what writing the files took: how long they may then be behind
 )
 
 // Run watches over the process until ctx ends: it restarts a dead HAProxy with
@@ -46,7 +47,12 @@ func (h *HAProxy) Run(ctx context.Context) error {
 			case <-ctx.Done():
 				return nil
 			case <-h.unsaved:
+				began := time.Now()
 				h.flush()
+				select { // a large file is not written for each change of many
+				case <-ctx.Done():
+				case <-time.After(saveRest * time.Since(began)):
+				}
 			}
 		}
 	})
