@@ -74,6 +74,9 @@ func (x *explainer) serverStep(s config.Service, m Member) status.Step {
 	case m.Drain:
 		step.Reason = string(m.Reason)
 		step.Text, step.Next = "it drains: sessions finish, no new ones come", nextFor[m.Reason]
+		if m.Reason == discovery.ReasonStopping {
+			step.Text = "it was told to stop: sessions finish, no new ones come"
+		}
 	case !m.Answered:
 		step.Reason, step.Text = "starting", fmt.Sprintf("%s has not answered since the container started; vipilot keeps asking", m.target())
 		step.Next = x.tryIt(s, m)

@@ -171,7 +171,7 @@ func (x *explainer) findContainers(is func(place, discovery.Container) bool) []t
 // findMembers gives the containers, or static servers, behind endpoints.
 func (x *explainer) findMembers(is func(service string, m Member) bool) []thing {
 	var things []thing
-	type id struct{ host, id string }
+	type id struct{ swarm, host, id string }
 	found := make(map[id]bool)
 	for _, s := range x.cfg.Services {
 		pool := x.want.Pools[s.Name]
@@ -184,11 +184,11 @@ func (x *explainer) findMembers(is func(service string, m Member) bool) []thing 
 			case m.Static || m.Mesh != "": // no container of its own
 				things = append(things, func() status.Explanation { return x.static(s, m) })
 			default:
-				found[id{m.Host, m.ID}] = true
+				found[id{m.Swarm, m.Host, m.ID}] = true
 			}
 		}
 	}
-	return append(x.findContainers(func(p place, c discovery.Container) bool { return found[id{p.name, c.ID}] }), things...)
+	return append(x.findContainers(func(p place, c discovery.Container) bool { return found[id{p.swarm, p.name, c.ID}] }), things...)
 }
 
 // findAddress looks for VIPs, endpoints, containers and hosts.
