@@ -1,0 +1,212 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/swarm"
+
+	"github.com/vipilot/vipilot/e2e/lab"
+	"github.com/vipilot/vipilot/status"
+)
+
+// swarmServices are served by Swarm services, selected in each possible way.
+const swarmServices = `networks: {mesh_net: {direct: true}}
+services:
+  todo:
+    vip: public
+    http: {hosts: [todo.example.net]}
+    backend: {containers: {swarm: web}, port: 8080, check: {path: /healthz, interval: 500ms, rise: 1, fall: 2}, drain: 5s}
+  agent: {vip: public, http: {hosts: [agent.example.net]}, backend: {port: 8080}}
+  direct: {vip: public, http: {hosts: [direct.example.net]}, backend: {containers: {labels: {tier: direct}}, port: 8080}}
+  entry: {vip: public, http: {hosts: [entry.example.net]}, backend: {containers: {swarm: entry}}}
+  nowhere: {vip: public, http: {hosts: [nowhere.example.net]}, backend: {containers: {swarm: nowhere}, port: 8080}}
+`
+
+// swarmed boots the fleet on a Swarm whose manager is app1, with web on both hosts.
+func swarmed(t *testing.T) (*fleet, *lab.Swarm) {
+	f := start(t, swarmServices)
+	fleet := f.FleetConfig()
+	fleet["fleet.yaml"] = strings.Replace(fleet["fleet.yaml"], "docker: tcp://10.77.0.11:2376\n", "docker: tcp://10.77.0.11:2376\n    swarm: true\n", 1)
+	f.must(f.UpdateConfig(fleet))
+	s, err := f.StartSwarm(f.ctx)
+	if s != nil {
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			if err := s.End(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	f.must(err)
+	f.must(s.Create(f.ctx, lab.Service{Name: "web", Replicas: 2, Mode: swarm.PortConfigPublishModeHost}))
+	f.boot()
+	f.awaitMaster(f.LB1)
+	f.awaitContainers(2)
+	return f, s
+}
+
+// names are a service's endpoints in a state, without their host.
+func names(r status.Report, service, state string) []string {
+	var list []string
+	for _, e := range r.Services[service].Endpoints {
+		if e.State == state {
+			_, task, _ := strings.Cut(e.Name, "/")
+			list = append(list, task)
+		}
+	}
+	return list
+}
+
+// awaitTasks waits until exactly these tasks of web are ready, and no other endpoint is left.
+func (f *fleet) awaitTasks(want ...string) {
+	f.t.Helper()
+	f.awaitStatus(f.LB1, fmt.Sprintf("tasks %v", want), 20*time.Second, func(r status.Report) error {
+		if got := names(r, "todo", "ready"); !slices.Equal(slices.Sorted(slices.Values(got)), want) || len(r.Services["todo"].Endpoints) != len(want) {
+			return fmt.Errorf("endpoints %+v", r.Services["todo"])
+		}
+		return nil
+	})
+}
+
+// A service that publishes in host mode is served task by task, through every
+// change that Docker makes to it, without a failed request or a reload.
+func TestSwarm(t *testing.T) {
+	f, s := swarmed(t)
+	f.awaitTasks("web.1", "web.2")
+	before := f.reloads(f.LB1)
+	load := f.load(200, false)
+	f.must(s.Scale(f.ctx, "web", 4))
+	f.awaitTasks("web.1", "web.2", "web.3", "web.4")
+	f.awaitContainers(4)
+	f.must(s.Scale(f.ctx, "web", 2))
+	f.awaitTasks("web.1", "web.2")
+	for i, order := range []string{swarm.UpdateOrderStartFirst, swarm.UpdateOrderStopFirst} {
+		version := fmt.Sprint(i + 2)
+		f.must(s.Update(f.ctx, "web", func(spec *swarm.ServiceSpec) {
+			spec.TaskTemplate.ContainerSpec.Env = []string{"VERSION=" + version}
+			spec.UpdateConfig = &swarm.UpdateConfig{Parallelism: 1, Order: order}
+		}))
+		f.await("only version "+version, 30*time.Second, func() error {
+			for range 8 {
+				if a, err := f.get(lab.VIP, "todo.example.net", "/"); err != nil || a.Version != version {
+					return fmt.Errorf("answer %+v, %v", a, err)
+				}
+			}
+			return nil
+		})
+	}
+	f.awaitTasks("web.1", "web.2")
+	f.must(s.SetAvailability(f.ctx, f.App2, swarm.NodeAvailabilityDrain))
+	f.awaitStatus(f.LB1, "all tasks on app1", 20*time.Second, func(r status.Report) error {
+		for _, e := range r.Services["todo"].Endpoints {
+			if !strings.HasPrefix(e.Name, "app1/") || e.State != "ready" {
+				return fmt.Errorf("endpoint %s is %s", e.Name, e.State)
+			}
+		}
+		return nil
+	})
+	f.must(s.SetAvailability(f.ctx, f.App2, swarm.NodeAvailabilityActive))
+	f.steady(1500 * time.Millisecond)
+	f.lossless("scaled, updated, drained", load)
+	if n := f.reloads(f.LB1) - before; n != 0 {
+		t.Errorf("HAProxy was reloaded %d times", n)
+	}
+}
+
+// Every way in which a Swarm service can be reached, and why one cannot.
+func TestSwarmAddresses(t *testing.T) {
+	f, s := swarmed(t)
+	f.must(s.Overlay(f.ctx, "mesh_net", "10.77.64.0/24"))
+	f.must(s.Create(f.ctx, lab.Service{Name: "agent", Labels: map[string]string{"vipilot.service": "agent", "vipilot.weight": "50"}, Mode: swarm.PortConfigPublishModeHost, Port: 9100}))
+	f.must(s.Create(f.ctx, lab.Service{Name: "direct", Replicas: 2, Labels: map[string]string{"tier": "direct"}, Network: "mesh_net"}))
+	f.must(s.Create(f.ctx, lab.Service{Name: "entry", Replicas: 1, Mode: swarm.PortConfigPublishModeIngress, Port: 8088}))
+	f.must(s.Create(f.ctx, lab.Service{Name: "nowhere", Replicas: 1, Mode: swarm.PortConfigPublishModeHost, Where: "node.labels.none==such"}))
+	f.await("a global service answers", 20*time.Second, func() error {
+		_, err := f.get(lab.VIP, "agent.example.net", "/")
+		return err
+	})
+	f.awaitStatus(f.LB1, "every service's addresses", 20*time.Second, func(r status.Report) error {
+		addresses := func(service string) (list []string) {
+			for _, e := range r.Services[service].Endpoints {
+				host, _, _ := strings.Cut(e.Name, "/")
+				list = append(list, host+"="+e.Address)
+			}
+			slices.Sort(list)
+			return list
+		}
+		var errs []error
+		if got := addresses("agent"); !slices.Equal(got, []string{"app1=10.77.0.11:9100", "app2=10.77.0.12:9100"}) {
+			errs = append(errs, fmt.Errorf("global, host mode: %v", got))
+		}
+		if got := addresses("entry"); !slices.Equal(got, []string{"app1=10.77.0.11:8088", "app2=10.77.0.12:8088"}) {
+			errs = append(errs, fmt.Errorf("ingress mode: %v", got))
+		}
+		for _, e := range r.Services["direct"].Endpoints {
+			if a := netip.MustParseAddrPort(e.Address); !netip.MustParsePrefix("10.77.64.0/24").Contains(a.Addr()) || a.Port() != 8080 {
+				errs = append(errs, fmt.Errorf("overlay: %s at %s", e.Name, e.Address))
+			}
+		}
+		if n := len(r.Services["direct"].Endpoints); n != 2 {
+			errs = append(errs, fmt.Errorf("overlay: %d endpoints, rejected %v", n, r.Services["direct"].Rejected))
+		}
+		rejected := r.Services["nowhere"].Rejected
+		if len(rejected) != 1 || rejected[0].Name != "nowhere.1" || rejected[0].Reason != "starting" || !strings.Contains(rejected[0].Detail, "no suitable node") {
+			errs = append(errs, fmt.Errorf("without a node: %+v", rejected))
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// With its manager dead a Swarm's endpoints stay, and the end of a task on a
+// declared host is still seen at once; when the manager returns, so does the truth.
+func TestSwarmManagerDies(t *testing.T) {
+	f, s := swarmed(t)
+	load := f.load(200, false)
+	f.App1.KillEngine() // its containers live on
+	f.awaitStatus(f.LB1, "endpoints stale", 20*time.Second, func(r status.Report) error {
+		if r.Hosts["app1"].State != "unreachable" || len(names(r, "todo", "ready")) != 2 || !strings.HasPrefix(r.Services["todo"].Endpoints[0].Reason, "stale: no manager") {
+			return fmt.Errorf("host %+v, service %+v", r.Hosts["app1"], r.Services["todo"])
+		}
+		return nil
+	})
+	f.awaitContainers(2)
+	f.steady(time.Second)
+	f.lossless("the manager is dead", load)
+
+	ids, err := s.Containers(f.ctx, f.App2, "web")
+	f.must(err)
+	if len(ids) != 1 {
+		t.Fatalf("%d containers of web on app2", len(ids))
+	}
+	load = f.load(200, false)
+	f.must(f.App2.Kill(f.ctx, ids[0], "SIGTERM"))
+	f.awaitStatus(f.LB1, "the stopped task drained", time.Second, func(r status.Report) error {
+		if n := len(names(r, "todo", "ready")); n != 1 {
+			return fmt.Errorf("%d endpoints are ready", n)
+		}
+		return nil
+	})
+	f.steady(1500 * time.Millisecond)
+	f.lossless("a task stops while the manager is dead", load)
+
+	// The node restarts anew with what the last one remembered.
+	f.LB1.KillController()
+	f.must(f.LB1.StartVipilot(f.ctx))
+	f.awaitStatus(f.LB1, "remembered endpoint", 20*time.Second, func(r status.Report) error {
+		if !slices.Equal(names(r, "todo", "ready"), []string{"web.1"}) && !slices.Equal(names(r, "todo", "ready"), []string{"web.2"}) {
+			return fmt.Errorf("service %+v", r.Services["todo"])
+		}
+		return nil
+	})
+	f.must(f.App1.StartEngine(f.ctx))
+	f.awaitTasks("web.1", "web.2")
+	f.awaitContainers(2)
+}
