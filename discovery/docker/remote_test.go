@@ -174,7 +174,7 @@ func (l *lab) sshd(port int, env string) {
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		l.t.Fatal(err)
 	}
-	cmd := exec.Command("nsenter", "--net=/run/netns/"+l.ns, "unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c",
+	cmd := exec.Command("nsenter", "--net=/run/netns/"+l.ns, "unshare", "--mount", "sh", "-c",
 		"mount -t tmpfs none /run && mkdir /run/sshd && exec /usr/sbin/sshd -D -e -f "+conf+" 2>"+conf+".log")
 	if err := cmd.Start(); err != nil {
 		l.t.Fatal(err)

@@ -63,6 +63,9 @@ func (e *Engine) converse(ctx context.Context, facts chan<- fact, since *string)
 	}
 	defer api.Close()
 	s := &session{api: api, facts: facts, base: "http://docker", timeout: e.opts.Timeout, slots: make(chan struct{}, parallel)}
+	if e.url.Scheme != "unix" {
+		s.base = "http://" + e.url.Host
+	}
 	if e.opts.TLS != nil {
 		s.base = "https://" + e.url.Host
 	}
