@@ -18,12 +18,12 @@ import (
 const (
 	// settle is how long nothing must happen before a change is told: a file
 	// that is being written is not read half.
-	settle = 20 * time.Millisecond
+	settle = 10 * time.Millisecond
 	// patience is the longest that a writer who never pauses can delay it.
 	patience = 250 * time.Millisecond
 	// patrol is how often the files are looked at without any notice: it finds
 	// what inotify cannot tell, such as a change on a network file system.
-	patrol = 10 * time.Second
+	patrol = 30 * time.Second
 	// reread is when to ask again which files outside matter: by then a
 	// change has been loaded, and the new Config may refer to others.
 	reread = 500 * time.Millisecond

@@ -32,7 +32,7 @@ type Options struct {
 	SSH        string      // the ssh program; default "ssh"
 	Logger     *slog.Logger
 	Relist     time.Duration         // how often everything is compared; default 30s
-	Ping       time.Duration         // silence after which the engine is asked for life; default 3s
+	Ping       time.Duration         // silence after which the engine is asked for life; default 10s
 	Timeout    time.Duration         // deadline of a ping and of a dial, five times this of any other call; default 3s
 	Remembered []discovery.Container // what the engine ran when it was last seen, sent as stale until it answers
 
@@ -72,7 +72,7 @@ func New(opts Options) (*Engine, error) {
 		e.opts.Relist = 30 * time.Second
 	}
 	if opts.Ping <= 0 {
-		e.opts.Ping = 3 * time.Second
+		e.opts.Ping = 10 * time.Second
 	}
 	if opts.Timeout <= 0 {
 		e.opts.Timeout = 3 * time.Second

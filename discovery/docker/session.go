@@ -23,8 +23,7 @@ import (
 const (
 	oldestAPI  = "1.24" // what the client library still speaks
 	parallel   = 8      // inspections at once
-	keepAlive  = 15 * time.Second
-	longFactor = 5 // a call that may wait for a container's lock, against a ping
+	longFactor = 5      // a call that may wait for a container's lock, against a ping
 )
 
 // fact is something learned from the engine, told to the one goroutine that
@@ -141,7 +140,10 @@ func (e *Engine) dial() (*client.Client, error) {
 }
 
 func (e *Engine) dialDirect(ctx context.Context, _, _ string) (net.Conn, error) {
-	d := net.Dialer{Timeout: e.opts.Timeout, KeepAlive: keepAlive}
+	// The kernel finds a lost machine in six seconds and costs an idle node
+	// nothing; pings are for an engine that hangs on a machine that lives.
+	alive := net.KeepAliveConfig{Enable: true, Idle: 3 * time.Second, Interval: time.Second, Count: 3}
+	d := net.Dialer{Timeout: e.opts.Timeout, KeepAliveConfig: alive}
 	conn, err := d.DialContext(ctx, e.url.Scheme, e.url.Host)
 	if err != nil {
 		return nil, &dialError{cause: err}
