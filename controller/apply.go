@@ -66,6 +66,7 @@ func (l *loop) round(ctx context.Context) (changed string, err error) {
 		note("withdrawn", withdrawn)
 	}
 
+	l.prober.set(wantProbes(want)) // they may answer while HAProxy reloads
 	change, err := l.proxy.Set(ctx, want.HAProxy)
 	errs.proxy = err
 	l.in.Taken = haproxy.Taken(err)
@@ -77,7 +78,6 @@ func (l *loop) round(ctx context.Context) (changed string, err error) {
 		l.again(ctx, change.Retry)
 	}
 	note(describe(change), change.Kind != haproxy.None)
-	l.prober.set(wantProbes(want))
 	l.applied.want = want
 	if err == nil {
 		errs = l.placeAndAnnounce(ctx, &want, errs, note)

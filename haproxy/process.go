@@ -19,7 +19,7 @@ import (
 
 const (
 	startDeadline = 15 * time.Second
-	lookEvery     = 5 * time.Millisecond
+	lookEvery     = 2 * time.Millisecond
 	maxDir        = 80 // a unix socket's path has at most 107 bytes, and HAProxy adds a suffix while it binds
 )
 
@@ -159,10 +159,13 @@ func (h *HAProxy) prove(ctx context.Context, want Config) (Files, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(trial)
+	taken := make(chan error, 1)
+	go func() { taken <- probe(want, h.pids()) }() // beside the check: both take a while
 	if err := CheckFiles(ctx, h.opts.Binary, trial); err != nil {
+		<-taken
 		return nil, err
 	}
-	return rendered, probe(want, h.pids())
+	return rendered, <-taken
 }
 
 // answers waits until the stats socket is served, by the worker with this pid

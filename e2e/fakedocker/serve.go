@@ -30,6 +30,8 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "OK")
 	case "/version":
 		fmt.Fprint(w, `{"Version":"20.10.24+dfsg1","ApiVersion":"1.41","MinAPIVersion":"1.12","Os":"linux","Arch":"amd64"}`)
+	case "/info":
+		fmt.Fprint(w, `{"Swarm":{"NodeID":"","LocalNodeState":"inactive"}}`)
 	case "/networks":
 		_, _ = w.Write(recordedNetworks)
 	case "/containers/json":
