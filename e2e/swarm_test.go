@@ -125,7 +125,7 @@ func TestSwarm(t *testing.T) {
 func TestSwarmAddresses(t *testing.T) {
 	f, s := swarmed(t)
 	f.must(s.Overlay(f.ctx, "mesh_net", "10.77.64.0/24"))
-	f.must(s.Create(f.ctx, lab.Service{Name: "agent", Labels: map[string]string{"vipilot.service": "agent", "vipilot.weight": "50"}, Mode: swarm.PortConfigPublishModeHost, Port: 9100}))
+	f.must(s.Create(f.ctx, lab.Service{Name: "agent", Labels: map[string]string{"vipilot.service": "agent", "vipilot.weight": "50"}, Mode: swarm.PortConfigPublishModeHost, Port: 9200}))
 	f.must(s.Create(f.ctx, lab.Service{Name: "direct", Replicas: 2, Labels: map[string]string{"tier": "direct"}, Network: "mesh_net"}))
 	f.must(s.Create(f.ctx, lab.Service{Name: "entry", Replicas: 1, Mode: swarm.PortConfigPublishModeIngress, Port: 8088}))
 	f.must(s.Create(f.ctx, lab.Service{Name: "nowhere", Replicas: 1, Mode: swarm.PortConfigPublishModeHost, Where: "node.labels.none==such"}))
@@ -143,7 +143,7 @@ func TestSwarmAddresses(t *testing.T) {
 			return list
 		}
 		var errs []error
-		if got := addresses("agent"); !slices.Equal(got, []string{"app1=10.77.0.11:9100", "app2=10.77.0.12:9100"}) {
+		if got := addresses("agent"); !slices.Equal(got, []string{"app1=10.77.0.11:9200", "app2=10.77.0.12:9200"}) {
 			errs = append(errs, fmt.Errorf("global, host mode: %v", got))
 		}
 		if got := addresses("entry"); !slices.Equal(got, []string{"app1=10.77.0.11:8088", "app2=10.77.0.12:8088"}) {
