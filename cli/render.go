@@ -3,13 +3,11 @@ package cli
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
-	"gopkg.in/yaml.v3"
 
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/controller"
@@ -44,7 +42,7 @@ can read them.`,
 			if err != nil {
 				return err
 			}
-			given, err := readEndpoints(endpoints)
+			given, err := readEndpoints(endpoints, cfg)
 			if err != nil {
 				return err
 			}
@@ -67,55 +65,4 @@ can read them.`,
 	flags.StringVar(&endpoints, "endpoints", "", "file with the endpoints of each service")
 	flags.StringVar(&runDir, "run-dir", "/run/vipilot", "run directory that sockets are named by")
 	return cmd
-}
-
-// readEndpoints reads endpoints by service, plain or as a status report.
-func readEndpoints(name string) (controller.Given, error) {
-	if name == "" {
-		return nil, nil
-	}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("read endpoints: %w", err)
-	}
-	var report struct {
-		Services map[string]struct{ Endpoints []givenEndpoint }
-	}
-	given := make(controller.Given)
-	if err := yaml.Unmarshal(data, &report); err == nil && len(report.Services) > 0 {
-		for service, s := range report.Services {
-			for _, e := range s.Endpoints {
-				given[service] = append(given[service], controller.GivenEndpoint(e))
-			}
-		}
-		return given, nil
-	}
-	var plain map[string][]givenEndpoint
-	if err := yaml.Unmarshal(data, &plain); err != nil {
-		return nil, fmt.Errorf("read endpoints %s: %w; write SERVICE: [ADDRESS:PORT, …]", name, err)
-	}
-	for service, endpoints := range plain {
-		for _, e := range endpoints {
-			given[service] = append(given[service], controller.GivenEndpoint(e))
-		}
-	}
-	return given, nil
-}
-
-type givenEndpoint controller.GivenEndpoint
-
-// UnmarshalYAML takes "address:port" or {name: …, address: …}.
-func (g *givenEndpoint) UnmarshalYAML(node *yaml.Node) error {
-	raw := struct{ Name, Address string }{}
-	if node.Kind == yaml.ScalarNode {
-		raw.Address = node.Value
-	} else if err := node.Decode(&raw); err != nil {
-		return err
-	}
-	address, err := netip.ParseAddrPort(raw.Address)
-	if err != nil {
-		return fmt.Errorf("line %d: %q is no address:port", node.Line, raw.Address)
-	}
-	g.Name, g.Address = raw.Name, address
-	return nil
 }

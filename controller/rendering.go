@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
@@ -91,7 +92,12 @@ func (d *Desired) give(cfg *config.Config, given Given) error {
 		members := slices.Clone(pool.Members)
 		for _, e := range endpoints {
 			endpoint := discovery.Endpoint{Name: cmp.Or(e.Name, staticName(e.Address)), Address: e.Address, Weight: 100}
-			members = append(members, Member{Endpoint: endpoint, Server: serverName(endpoint), Answered: true})
+			if host, _, ok := strings.Cut(e.Name, "/"); ok {
+				endpoint.Host = host
+			}
+			if !slices.ContainsFunc(members, func(m Member) bool { return m.Static && m.Name == endpoint.Name }) {
+				members = append(members, Member{Endpoint: endpoint, Server: serverName(endpoint), Answered: true})
+			}
 		}
 		slices.SortFunc(members, byName)
 		fresh := &Pool{Members: members, Rejected: pool.Rejected, Backend: wantBackend(service, members)}
