@@ -48,26 +48,51 @@ func entryKey(e *entry) string        { return e.key }
 // structural names the first difference that only a reload can make, "" when
 // runtime updates suffice.
 func structural(have, want Config) string {
-	if have.MaxConn != want.MaxConn {
-		return fmt.Sprintf("maxconn %d became %d", have.MaxConn, want.MaxConn)
-	}
-	for o, n := range pairs(have.Frontends, want.Frontends, frontendName) {
-		if cause := frontendCause(o, n); cause != "" {
-			return cause
-		}
-	}
-	for o, n := range pairs(have.Backends, want.Backends, backendName) {
-		switch {
-		case o == nil:
-			return "backend " + (*n).Name + " added"
-		case n == nil:
-			return "backend " + (*o).Name + " removed"
-		}
-		if cause := backendCause(*o, *n); cause != "" {
-			return cause
-		}
+	for cause := range causes(have, want) {
+		return cause
 	}
 	return ""
+}
+
+// causes names every difference that only a reload can make.
+func causes(have, want Config) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if have.MaxConn != want.MaxConn && !yield(fmt.Sprintf("maxconn %d became %d", have.MaxConn, want.MaxConn)) {
+			return
+		}
+		for o, n := range pairs(have.Frontends, want.Frontends, frontendName) {
+			if cause := frontendCause(o, n); cause != "" && !yield(cause) {
+				return
+			}
+		}
+		for o, n := range pairs(have.Backends, want.Backends, backendName) {
+			cause := ""
+			switch {
+			case o == nil:
+				cause = "backend " + (*n).Name + " added"
+			case n == nil:
+				cause = "backend " + (*o).Name + " removed"
+			default:
+				cause = backendCause(*o, *n)
+			}
+			if cause != "" && !yield(cause) {
+				return
+			}
+		}
+	}
+}
+
+// Compare says what a Set of want would do to a HAProxy that runs have, and
+// every difference that makes it a reload.
+func Compare(have, want Config) (ChangeKind, []string) {
+	if reasons := slices.Collect(causes(have, want)); len(reasons) > 0 {
+		return Reload, reasons
+	}
+	same := func(a, b *Backend) bool { return a == b || reflect.DeepEqual(a, b) }
+	if slices.EqualFunc(have.Backends, want.Backends, same) && reflect.DeepEqual(have.Frontends, want.Frontends) {
+		return None, nil
+	}
+	return Runtime, nil
 }
 
 func frontendCause(o, n *Frontend) string {
