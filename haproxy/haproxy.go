@@ -72,6 +72,7 @@ type HAProxy struct {
 	// restart, a deletion, a look at the servers. Everything below it is its.
 	mu         sync.Mutex
 	proc       *supervise.Process
+	worker     int             // pid of the worker that answered last
 	known      bool            // applied is what HAProxy runs
 	applied    Config          // what HAProxy runs
 	unsure     map[string]bool // backends and maps where a command failed: look before the next change

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -50,7 +49,7 @@ func (h *HAProxy) owns(p *supervise.Process) {
 // routes differ from want, they are corrected; else it is reloaded.
 func (h *HAProxy) takeOver(ctx context.Context, want Config) (Change, error) {
 	none := Change{Kind: None}
-	if err := h.answers(ctx, 0); err != nil {
+	if err := h.answers(ctx); err != nil {
 		return none, fmt.Errorf("adopt haproxy %d: %w", h.proc.PID, err)
 	}
 	rendered, err := Render(want, h.paths)
@@ -65,7 +64,7 @@ func (h *HAProxy) takeOver(ctx context.Context, want Config) (Change, error) {
 		if cause, _, err = h.reconcile(ctx, want); err == nil && cause == "" {
 			h.known = true
 			h.save(want)
-			h.lookAtWorkers(ctx)
+			h.countWorkers()
 			return Change{Kind: Adopted}, nil
 		}
 	}
@@ -115,7 +114,7 @@ func (h *HAProxy) start(ctx context.Context, want Config) error {
 		return err
 	}
 	h.owns(p)
-	if err := h.answers(ctx, 0); err != nil {
+	if err := h.answers(ctx); err != nil {
 		return fmt.Errorf("start haproxy: %w: %s", err, complaints(h.logSince(said)))
 	}
 	if err := h.files.remember(rendered); err != nil {
@@ -130,7 +129,7 @@ func (h *HAProxy) settle(ctx context.Context, want Config) error {
 	h.applied, h.known = want, true
 	clear(h.leaving)
 	clear(h.unsure)
-	h.lookAtWorkers(ctx)
+	h.countWorkers()
 	cause, _, err := h.reconcile(ctx, want)
 	if err == nil && cause != "" {
 		err = errors.New(cause)
@@ -168,19 +167,13 @@ func (h *HAProxy) prove(ctx context.Context, want Config) (Files, error) {
 	return rendered, <-taken
 }
 
-// answers waits until the stats socket is served, by the worker with this pid
-// when it is not 0, and notes the version.
-func (h *HAProxy) answers(ctx context.Context, worker int) error {
+// answers waits until a worker serves the stats socket.
+func (h *HAProxy) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startDeadline)
 	defer cancel()
 	for {
-		text, err := h.cli.ask(ctx, "show info")
-		info := parseInfo(text)
-		pid, _ := strconv.Atoi(info["Pid"])
-		if err == nil && pid != 0 && (worker == 0 || pid == worker) {
-			h.seen.Lock()
-			h.status.Version = info["Version"]
-			h.seen.Unlock()
+		_, err := h.workerPID(ctx)
+		if err == nil {
 			return nil
 		}
 		select {
@@ -210,6 +203,7 @@ func (h *HAProxy) Close(ctx context.Context) error {
 	if !h.alive() && !h.adopt() {
 		return nil
 	}
+	_, _ = h.showProc(ctx) // a master that executes itself anew, after a reload, misses the signal
 	if err := h.proc.Signal(syscall.SIGUSR1); err != nil && !errors.Is(err, supervise.ErrNotRunning) {
 		return fmt.Errorf("close haproxy: %w", err)
 	}

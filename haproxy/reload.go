@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,8 +64,9 @@ func (h *HAProxy) saveState(ctx context.Context, want Config) error {
 }
 
 // swapWorker tells the master to reload and waits for the new worker. HAProxy
-// 2.6 says nothing on the socket: the list of processes shows what came of it,
-// and the log why. From 2.7 on the reply says both.
+// 2.6 says nothing on the socket: a worker that was not there before shows
+// that it went well, the master's count of failures that it did not, and the
+// log why. From 2.7 on the reply says both.
 func (h *HAProxy) swapWorker(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, reloadDeadline)
 	defer cancel()
@@ -72,6 +74,11 @@ func (h *HAProxy) swapWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	old, err := newWitness(ctx, h.paths.stats())
+	if err != nil {
+		return err
+	}
+	defer old.close()
 	said := h.logSize()
 	reply, err := exchange(ctx, h.paths.master(), "reload")
 	if errors.Is(err, unix.ECONNREFUSED) {
@@ -81,12 +88,11 @@ func (h *HAProxy) swapWorker(ctx context.Context) error {
 		return fmt.Errorf("haproxy refused it: %s", complaints(reply))
 	}
 	for {
-		now, err := h.showProc(ctx)
-		switch {
-		case err != nil: // it parses a large file, or it has ended, or our time is up
-		case now.worker != 0 && now.worker != before.worker:
-			return h.answers(ctx, now.worker)
-		case now.failed > before.failed:
+		// The new worker answers while the master still executes itself anew.
+		if pid, err := h.workerPID(ctx); err == nil && pid != before.worker && !slices.Contains(before.old, pid) {
+			return old.leaves(ctx)
+		}
+		if now, err := h.tryProc(ctx); err == nil && now.failed > before.failed {
 			return fmt.Errorf("haproxy refused it: %s", complaints(h.logSince(said)))
 		}
 		select {
@@ -101,13 +107,13 @@ func (h *HAProxy) swapWorker(ctx context.Context) error {
 
 // showProc asks the master for its processes. After a start and during a
 // reload the master executes itself anew and does not listen for some
-// milliseconds. It keeps a connection open after its reply, hence quit.
+// milliseconds.
 func (h *HAProxy) showProc(ctx context.Context) (processes, error) {
 	ctx, cancel := context.WithTimeout(ctx, cliDeadline)
 	defer cancel()
 	for {
-		text, err := exchange(ctx, h.paths.master(), "show proc;quit")
-		if p, ok := parseProc(text); err == nil && ok {
+		p, err := h.tryProc(ctx)
+		if err == nil {
 			return p, nil
 		}
 		select {
@@ -120,11 +126,16 @@ func (h *HAProxy) showProc(ctx context.Context) (processes, error) {
 	}
 }
 
-// lookAtWorkers counts the old workers.
-func (h *HAProxy) lookAtWorkers(ctx context.Context) {
-	if p, err := h.showProc(ctx); err == nil {
-		h.seen.Lock()
-		h.status.OldWorkers = len(p.old)
-		h.seen.Unlock()
+// tryProc asks the master once. It keeps a connection open after its reply,
+// hence quit.
+func (h *HAProxy) tryProc(ctx context.Context) (processes, error) {
+	text, err := exchange(ctx, h.paths.master(), "show proc;quit")
+	if err != nil {
+		return processes{}, err
 	}
+	p, ok := parseProc(text)
+	if !ok {
+		return p, fmt.Errorf("haproxy's master says: %s", firstLine(text))
+	}
+	return p, nil
 }

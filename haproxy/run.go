@@ -187,7 +187,7 @@ func (h *HAProxy) look(ctx context.Context, backend string) error {
 				gone = append(gone, key)
 			}
 		}
-		h.lookAtWorkers(ctx)
+		h.countWorkers()
 	}
 	h.setHealth(verdicts, gone)
 	return nil
