@@ -40,6 +40,9 @@ func (l *loop) facts(r *status.Report) *facts {
 	return f
 }
 
+// errStarting is the answer to every question before the first round.
+var errStarting = errors.New("the controller is starting and knows nothing yet; ask again in a moment")
+
 // lastChecks asks HAProxy for the last check of every server of a backend.
 type lastChecks func(backend string) (map[string]haproxy.CheckResult, error)
 
@@ -48,7 +51,7 @@ type lastChecks func(backend string) (map[string]haproxy.CheckResult, error)
 func (l *loop) explain(ctx context.Context, q status.Question) (status.Answer, error) {
 	f := l.known.Load()
 	if f == nil || f.in.Config == nil {
-		return status.Answer{}, errors.New("the controller is starting and knows nothing yet; ask again in a moment")
+		return status.Answer{}, errStarting
 	}
 	return explain(f, q, func(backend string) (map[string]haproxy.CheckResult, error) {
 		return l.proxy.CheckResults(ctx, backend)

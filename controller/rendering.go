@@ -49,18 +49,23 @@ func Render(cfg *config.Config, node string, given Given, runDir string) (map[st
 	n, _ := cfg.Node(node)
 	want.Silent = make(map[string]string)
 	want.Routing = wantRouting(Input{Node: node, Config: cfg, Health: want.allUp()}, n, &want)
-	files, err := haproxy.Render(want.HAProxy, haproxy.Paths{Dir: filepath.Join(runDir, "haproxy")})
+	return want.files(runDir)
+}
+
+// files are what the daemons would read.
+func (d *Desired) files(runDir string) (map[string][]byte, error) {
+	files, err := haproxy.Render(d.HAProxy, haproxy.Paths{Dir: filepath.Join(runDir, "haproxy")})
 	if err != nil {
 		return nil, err
 	}
 	out := map[string][]byte(files)
-	if len(want.VRRP.Instances) > 0 {
-		want.VRRP.TrackFile = trackFile(runDir)
-		if out["keepalived.conf"], err = vrrp.Render(want.VRRP, filepath.Join(runDir, "keepalived")); err != nil {
+	if election := d.VRRP; len(election.Instances) > 0 {
+		election.TrackFile = trackFile(runDir)
+		if out["keepalived.conf"], err = vrrp.Render(election, filepath.Join(runDir, "keepalived")); err != nil {
 			return nil, err
 		}
 	}
-	out["routes.json"], err = renderRoutes(want)
+	out["routes.json"], err = renderRoutes(*d)
 	return out, err
 }
 

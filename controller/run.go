@@ -196,7 +196,7 @@ func (c *Controller) listen() ([]net.Listener, error) {
 // serve answers on the listeners; the first is the trusted one.
 func (c *Controller) serve(group *errgroup.Group, ctx context.Context, listeners []net.Listener) {
 	server := status.NewServer(status.ServerOptions{
-		Board: c.board, Logger: c.opts.Logger, Token: c.opts.Token, Version: c.opts.Version, Sync: c.loop.sync, Explain: c.loop.explain,
+		Board: c.board, Logger: c.opts.Logger, Token: c.opts.Token, Version: c.opts.Version, Sync: c.loop.sync, Explain: c.loop.explain, Plan: c.loop.planFor,
 	})
 	for i, listener := range listeners {
 		group.Go(func() error { return server.Serve(ctx, listener, i == 0) })

@@ -26,6 +26,9 @@ type ServerOptions struct {
 	Sync func(context.Context) error
 	// Explain answers GET /v1/explain; nil = not offered.
 	Explain func(context.Context, Question) (Answer, error)
+	// Plan answers POST /v1/plan; an error that is [ErrInvalid] is the asker's
+	// fault. nil = not offered.
+	Plan func(context.Context, PlanRequest) (Plan, error)
 	// Actions are further requests that change state: POST /v1/<name> runs the
 	// one with that name under the same rules as Sync.
 	Actions map[string]http.Handler
@@ -108,9 +111,10 @@ func (s *Server) handler(trusted bool, stop <-chan struct{}) http.Handler {
 	mux.HandleFunc("GET /{$}", s.servePage)
 	mux.HandleFunc("GET /page.css", serveAsset("text/css; charset=utf-8", pageStyle))
 	mux.HandleFunc("GET /page.js", serveAsset("text/javascript; charset=utf-8", pageScript))
-	mux.Handle("POST /v1/sync", s.guard(trusted, http.HandlerFunc(s.serveSync)))
+	mux.Handle("POST /v1/sync", s.guard(trusted, maxBody, http.HandlerFunc(s.serveSync)))
+	mux.Handle("POST /v1/plan", s.guard(trusted, maxPlan, http.HandlerFunc(s.servePlan)))
 	for name, action := range s.opts.Actions {
-		mux.Handle("POST /v1/"+name, s.guard(trusted, action))
+		mux.Handle("POST /v1/"+name, s.guard(trusted, maxBody, action))
 	}
 	return secure(mux)
 }
@@ -130,7 +134,7 @@ func secure(next http.Handler) http.Handler {
 }
 
 // guard lets through who may change state, and bounds what they send.
-func (s *Server) guard(trusted bool, next http.Handler) http.Handler {
+func (s *Server) guard(trusted bool, most int64, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !trusted {
 			if s.opts.Token == "" {
@@ -146,7 +150,7 @@ func (s *Server) guard(trusted bool, next http.Handler) http.Handler {
 		ctx, cancel := context.WithTimeout(r.Context(), actionTimeout)
 		defer cancel()
 		extend(w, actionTimeout)
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, most)
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
