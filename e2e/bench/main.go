@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,14 +26,18 @@ func main() {
 	flag.IntVar(&b.rate, "rate", 500, "requests a second during the rolling replacement")
 	flag.DurationVar(&b.idle, "idle", time.Minute, "how long to watch the idle controller")
 	only := flag.Bool("scale", false, "measure the scale part only")
+	flag.StringVar(&b.only, "only", "", "measure these parts of the fleet only: startup,idling,rolling,reloading,coldStart")
 	flag.Func("containers", "of the scale part, once for each size: 100 an engine; default 1000, 10000, 50000", b.addSize)
 	flag.IntVar(&b.starts, "starts", 3, "cold starts of the scale part at 10,000 containers")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	parts := []func(context.Context) error{b.fleet, b.scale}
-	if *only {
+	switch {
+	case *only:
 		parts = parts[1:]
+	case b.only != "":
+		parts = parts[:1]
 	}
 	if err := sequence(ctx, parts); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -65,6 +70,7 @@ const services = `services:
 type bench struct {
 	changes, endpoints, rate int
 	idle                     time.Duration
+	only                     string   // parts of the fleet; "" = all
 	sizes                    []int // containers of the scale part
 	starts                   int
 
@@ -78,11 +84,17 @@ func (b *bench) fleet(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.lab.Close()) }()
-	for _, part := range []func(context.Context) error{b.startup, b.idling, b.rolling, b.reloading, b.coldStart} {
+	for _, part := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"startup", b.startup}, {"idling", b.idling}, {"rolling", b.rolling}, {"reloading", b.reloading}, {"coldStart", b.coldStart}} {
+		if b.only != "" && !slices.Contains(strings.Split(b.only, ","), part.name) {
+			continue
+		}
 		if err := b.begin(ctx); err != nil {
 			return err
 		}
-		if err := part(ctx); err != nil {
+		if err := part.run(ctx); err != nil {
 			return err
 		}
 	}
