@@ -12,6 +12,7 @@ import (
 	"github.com/vipilot/vipilot/haproxy"
 	"github.com/vipilot/vipilot/routing"
 	"github.com/vipilot/vipilot/routing/remote"
+	"github.com/vipilot/vipilot/status"
 )
 
 // stepTimeout bounds one step of a round.
@@ -67,7 +68,14 @@ func (l *loop) round(ctx context.Context) (changed string, err error) {
 	}
 
 	l.prober.set(wantProbes(want)) // they may answer while HAProxy reloads
+	began := time.Now()
 	change, err := l.proxy.Set(ctx, want.HAProxy)
+	switch change.Kind {
+	case haproxy.Runtime:
+		l.steps.Took(status.StepUpdate, time.Since(began))
+	case haproxy.Reload:
+		l.steps.Took(status.StepReload, time.Since(began))
+	}
 	errs.proxy = err
 	l.in.Taken = haproxy.Taken(err)
 	if len(l.in.Taken) > 0 && l.trial == nil { // one port in strange hands is no reason to serve nothing

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
@@ -72,7 +73,7 @@ func BenchmarkRound(b *testing.B) {
 	l := &loop{
 		opts: Options{Node: "lb1", RunDir: b.TempDir()}, log: discard, board: status.NewBoard(), memory: newMemory(b.TempDir(), discard),
 		proxy: idleProxy{}, election: idleElection{}, router: idleRouter{}, addresses: idleAddresses{},
-		inbox: make(chan event, inboxSize), in: in, prober: newProber(b.Context(), func(probe) {}),
+		inbox: make(chan event, inboxSize), in: in, prober: newProber(b.Context(), func(probe, time.Duration) {}),
 	}
 	l.settle(b.Context(), "start")
 	b.ReportAllocs()

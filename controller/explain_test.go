@@ -60,7 +60,7 @@ func stage(t *testing.T, yaml string, snapshots ...discovery.Snapshot) *scene {
 func (s *scene) round() {
 	s.t.Helper()
 	l := s.loop
-	l.prober = newProber(s.t.Context(), func(probe) {})
+	l.prober = newProber(s.t.Context(), func(probe, time.Duration) {})
 	want, err := Desire(l.in)
 	if err != nil {
 		s.t.Fatal(err)

@@ -60,6 +60,7 @@ type loop struct {
 	next      *time.Timer    // asks for another round
 	due       time.Time      // when next fires
 	report    reporter
+	steps     *status.Steps
 	newest    atomic.Pointer[config.Config] // the last valid one offered
 	known     atomic.Pointer[facts]         // for explain
 }
@@ -82,7 +83,8 @@ func (l *loop) send(ctx context.Context, e event) {
 // run folds events and makes rounds until ctx ends. The first event is acted
 // on at once; what arrives while a round runs is taken together in the next.
 func (l *loop) run(ctx context.Context) error {
-	l.prober = newProber(ctx, func(p probe) {
+	l.prober = newProber(ctx, func(p probe, took time.Duration) {
+		l.steps.Took(status.StepAnswer, took)
 		l.send(ctx, event{cause: p.key.Server + " answers", fold: func() { l.answer(p) }})
 	})
 	l.followHosts(ctx)
@@ -298,6 +300,9 @@ func (l *loop) see(ctx context.Context, s discovery.Snapshot) {
 	}
 	if s.Connected && known && !old.Connected && old.Err != nil {
 		l.log.Info("host connected", "host", s.Host, "containers", len(s.Containers))
+	}
+	if !s.Heard.IsZero() {
+		l.steps.Took(status.StepInspect, s.At.Sub(s.Heard))
 	}
 	l.in.Hosts[s.Host] = s
 	l.pokeManagers(old, s)

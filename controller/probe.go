@@ -33,11 +33,11 @@ type probe struct {
 // others.
 type prober struct {
 	ctx      context.Context
-	answered func(probe)
+	answered func(p probe, took time.Duration)
 	running  map[probe]context.CancelFunc
 }
 
-func newProber(ctx context.Context, answered func(probe)) *prober {
+func newProber(ctx context.Context, answered func(p probe, took time.Duration)) *prober {
 	return &prober{ctx: ctx, answered: answered, running: make(map[probe]context.CancelFunc)}
 }
 
@@ -56,9 +56,10 @@ func (p *prober) set(want map[probe]bool) {
 		}
 		ctx, cancel := context.WithCancel(p.ctx)
 		p.running[one] = cancel
+		began := time.Now()
 		go func() {
 			if untilAnswer(ctx, one) == nil {
-				p.answered(one)
+				p.answered(one, time.Since(began))
 			}
 		}()
 	}

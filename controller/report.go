@@ -76,7 +76,7 @@ func (l *loop) reportComponents(state remote.State) status.Components {
 	h, k, s := l.proxy.Status(), l.election.Status(), l.router.Status()
 	c := status.Components{
 		HAProxy: status.HAProxy{
-			State: running(h.Running), PID: h.PID, Version: h.Version, Reloads: h.Reloads, RuntimeUpdates: h.RuntimeUpdates,
+			State: running(h.Running), PID: h.PID, Version: h.Version, Reloads: h.Reloads, ReloadCause: h.ReloadCause, OldWorkers: h.OldWorkers, RuntimeUpdates: h.RuntimeUpdates,
 			Error: text(cmp.Or(l.applied.errs.proxy, h.Err)),
 		},
 		Keepalived: status.Keepalived{

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
@@ -71,6 +72,7 @@ func New(opts Options) *Controller {
 		sources: make(map[string]source),
 		waiting: make(map[string]bool),
 		applied: applied{carries: true},
+		steps:   status.NewSteps(),
 	}
 	return &Controller{opts: opts, loop: l, board: board}
 }
@@ -197,6 +199,7 @@ func (c *Controller) listen() ([]net.Listener, error) {
 func (c *Controller) serve(group *errgroup.Group, ctx context.Context, listeners []net.Listener) {
 	server := status.NewServer(status.ServerOptions{
 		Board: c.board, Logger: c.opts.Logger, Token: c.opts.Token, Version: c.opts.Version, Sync: c.loop.sync, Explain: c.loop.explain, Plan: c.loop.planFor,
+		Extra: []prometheus.Collector{c.loop.steps.Metrics()},
 	})
 	for i, listener := range listeners {
 		group.Go(func() error { return server.Serve(ctx, listener, i == 0) })

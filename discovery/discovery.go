@@ -29,6 +29,7 @@ type Snapshot struct {
 	StaleSince time.Time // zero while Connected
 	Err        error     // why it is not connected, or the last refusal; nil when fine
 	At         time.Time // when the newest fact in it was received
+	Heard      time.Time // when the event arrived that led to it; zero where it was another thing
 	Cause      string    // what changed, for events: "start web-1", "list"
 	Node       string    // the engine's ID as a node of a Swarm; "" if it is none, or does not tell
 	Swarm      *Swarm    // what it tells of its Swarm; nil unless it is watched as a manager

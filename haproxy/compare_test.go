@@ -24,7 +24,7 @@ func TestCompare(t *testing.T) {
 		"equal":        {config(100, backend("leastconn", "10.77.0.11:80")), None, nil},
 		"a new server": {config(100, backend("leastconn", "10.77.0.11:80", "10.77.0.12:80")), Runtime, nil},
 		"all at once": {config(200, backend("random", "10.77.0.12:80"), &Backend{Name: "web"}), Reload,
-			[]string{"maxconn 100 became 200", "backend todo changed", "backend web added"}},
+			[]string{"maxconn 100 became 200", "backend todo: balance leastconn became random", "backend web added"}},
 	} {
 		if kind, causes := Compare(old, c.want); kind != c.kind || !slices.Equal(causes, c.causes) {
 			t.Errorf("%s: %s %q, want %s %q", name, kind, causes, c.kind, c.causes)

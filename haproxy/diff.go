@@ -106,7 +106,7 @@ func frontendCause(o, n *Frontend) string {
 	case o.lookups() != n.lookups():
 		return "frontend " + n.Name + ": kind of routes changed"
 	case o.Mode != n.Mode, o.Default != n.Default, o.RedirectPort != n.RedirectPort, o.ClientTimeout != n.ClientTimeout:
-		return "frontend " + n.Name + " changed"
+		return "frontend " + n.Name + ": " + changedFields(withoutRoutes(*o), withoutRoutes(*n))
 	}
 	same := func(a, b Certificate) bool {
 		return a.Name == b.Name && (bytes.Equal(a.PEM, b.PEM) || len(b.PEM) <= maxRuntimePEM)
@@ -117,6 +117,12 @@ func frontendCause(o, n *Frontend) string {
 	return ""
 }
 
+// withoutRoutes is the frontend without what runtime updates change.
+func withoutRoutes(f Frontend) Frontend {
+	f.Routes, f.Redirects, f.Certificates = nil, nil, nil
+	return f
+}
+
 func backendCause(o, n *Backend) string {
 	if o == n {
 		return ""
@@ -125,7 +131,7 @@ func backendCause(o, n *Backend) string {
 	a.Servers, b.Servers = nil, nil
 	a.Drain, b.Drain = 0, 0 // ours alone: no file says it
 	if !reflect.DeepEqual(a, b) {
-		return "backend " + n.Name + " changed"
+		return "backend " + n.Name + ": " + changedFields(a, b)
 	}
 	for so, sn := range pairs(o.Servers, n.Servers, serverName) {
 		switch {

@@ -45,7 +45,7 @@ func TestClassification(t *testing.T) {
 		{"first wildcard", func(c *Config) { c.Frontends[0].Routes[0].Host = "*.example.net" }, "frontend f: kind of routes changed"},
 		{"first redirect", func(c *Config) { c.Frontends[0].Redirects = []Route{{Host: "r.example.net"}} }, "frontend f: kind of routes changed"},
 		{"bind", func(c *Config) { c.Frontends[0].Binds = append(c.Frontends[0].Binds, bind("203.0.113.11:80")) }, "frontend f: binds changed"},
-		{"timeout", func(c *Config) { c.Frontends[0].ClientTimeout = time.Second }, "frontend f changed"},
+		{"timeout", func(c *Config) { c.Frontends[0].ClientTimeout = time.Second }, "frontend f: client_timeout 0s became 1s"},
 		{"frontend added", func(c *Config) {
 			c.Frontends = append(c.Frontends, Frontend{Name: "g", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:81")}, Default: "a"})
 		}, "frontend g added"},
@@ -54,8 +54,8 @@ func TestClassification(t *testing.T) {
 		{"backend gone", func(c *Config) {
 			c.Backends, c.Frontends[0].Routes = c.Backends[:1], c.Frontends[0].Routes[:1]
 		}, "backend b removed"},
-		{"balance", func(c *Config) { c.Backends[0].Balance = "leastconn" }, "backend a changed"},
-		{"check", func(c *Config) { c.Backends[0].Check.Path = "/" }, "backend a changed"},
+		{"balance", func(c *Config) { c.Backends[0].Balance = "leastconn" }, "backend a: balance unset became leastconn"},
+		{"check", func(c *Config) { c.Backends[0].Check.Path = "/" }, "backend a: check.path unset became /"},
 		{"server by host name", func(c *Config) {
 			c.Backends[0].Servers = append(c.Backends[0].Servers, Server{Name: "vm", Host: "vm", Port: 1, State: Ready})
 		}, "backend a: server vm is named by host"},

@@ -53,9 +53,10 @@ type Status struct {
 	StartTime      uint64 // of the master, /proc/PID/stat field 22
 	Version        string
 	Reloads        int
-	RuntimeUpdates int // calls of Set that were done, wholly or partly, over the runtime socket
-	Restarts       int // starts after a death
-	OldWorkers     int // workers of before a reload that finish their sessions
+	ReloadCause    string // what made the last reload necessary
+	RuntimeUpdates int    // calls of Set that were done, wholly or partly, over the runtime socket
+	Restarts       int    // starts after a death
+	OldWorkers     int    // workers of before a reload that finish their sessions
 	Err            error
 	StatsSocket    string
 }
@@ -173,6 +174,9 @@ func (h *HAProxy) checked() func(*Backend) bool {
 // converge goes from what is applied to want.
 func (h *HAProxy) converge(ctx context.Context, want Config) (Change, error) {
 	cause := structural(h.applied, want)
+	if cause == "" && h.replaced() {
+		cause = "the program was replaced: " + h.opts.Binary
+	}
 	target := want
 	if cause != "" {
 		target = reachable(h.applied, want)

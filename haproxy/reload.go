@@ -46,6 +46,7 @@ func (h *HAProxy) reload(ctx context.Context, want Config, cause string) error {
 	}
 	h.seen.Lock()
 	h.status.Reloads++
+	h.status.ReloadCause = cause
 	h.seen.Unlock()
 	err = errors.Join(h.files.remember(rendered), h.settle(ctx, want))
 	h.log.Info("haproxy reloaded", "cause", cause, "took", time.Since(began))

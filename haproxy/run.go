@@ -188,6 +188,9 @@ func (h *HAProxy) look(ctx context.Context, backend string) error {
 			}
 		}
 		h.countWorkers()
+		if h.replaced() {
+			signal(h.poke) // the next Set reloads
+		}
 	}
 	h.setHealth(verdicts, gone)
 	return nil
@@ -203,10 +206,11 @@ func (h *HAProxy) trimLog() {
 }
 
 // tend restarts a dead HAProxy, with growing pauses while it keeps dying, and
-// deletes servers when their time has come.
+// deletes servers when their time has come. It counts the old workers as long
+// as there are any.
 func (h *HAProxy) tend(ctx context.Context) {
 	var dead <-chan struct{} // the process whose death is known already
-	var again, due <-chan time.Time
+	var again, due, count <-chan time.Time
 	pause, born := firstRestart, time.Now()
 	for {
 		died := h.done()
@@ -219,6 +223,8 @@ func (h *HAProxy) tend(ctx context.Context) {
 		case <-h.wake:
 		case <-due:
 			h.deleteDue(ctx)
+		case <-count:
+			h.recount()
 		case <-died:
 			dead = died
 			h.buried()
@@ -239,7 +245,7 @@ func (h *HAProxy) tend(ctx context.Context) {
 			}
 			born = time.Now()
 		}
-		due = h.nextDeletion()
+		due, count = h.nextDeletion(), h.nextCount()
 	}
 }
 

@@ -14,6 +14,9 @@ import (
 	"time"
 )
 
+// countEvery is how often old workers are counted while there are any.
+const countEvery = time.Second
+
 // workerPID asks which worker serves the stats socket, and notes its version.
 func (h *HAProxy) workerPID(ctx context.Context) (int, error) {
 	text, err := h.cli.ask(ctx, "show info")
@@ -43,6 +46,25 @@ func (h *HAProxy) countWorkers() {
 	h.seen.Unlock()
 	if changed {
 		signal(h.poke)
+		signal(h.wake)
+	}
+}
+
+// nextCount fires when the old workers are to be counted again; nil when there
+// are none.
+func (h *HAProxy) nextCount() <-chan time.Time {
+	if h.Status().OldWorkers == 0 {
+		return nil
+	}
+	return time.After(countEvery)
+}
+
+// recount counts the old workers of a HAProxy that lives.
+func (h *HAProxy) recount() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.alive() {
+		h.countWorkers()
 	}
 }
 
@@ -57,6 +79,9 @@ func ended(pid int) bool {
 // started, as an upgrade of the package does. The master executes the file
 // anew at a reload, so that is all an upgrade takes.
 func (h *HAProxy) replaced() bool {
+	if h.proc == nil {
+		return false
+	}
 	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", h.proc.PID))
 	return err == nil && strings.HasSuffix(program, " (deleted)")
 }

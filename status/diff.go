@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Diff says what changed from old to new, as events without ID and time, in
@@ -64,7 +65,10 @@ func (d *diff) config(old, new Config) {
 func (d *diff) components(old, new Components) {
 	d.value("component", "haproxy", old.HAProxy.State, new.HAProxy.State)
 	d.value("component", "haproxy pid", number(old.HAProxy.PID), number(new.HAProxy.PID))
-	d.value("component", "haproxy reloads", number(old.HAProxy.Reloads), number(new.HAProxy.Reloads))
+	reload := diff{cause: strings.Trim(d.cause+": "+new.HAProxy.ReloadCause, ": ")}
+	reload.value("component", "haproxy reloads", number(old.HAProxy.Reloads), number(new.HAProxy.Reloads))
+	d.events = append(d.events, reload.events...)
+	d.value("component", "haproxy old workers", number(old.HAProxy.OldWorkers), number(new.HAProxy.OldWorkers))
 	d.value("component", "keepalived", old.Keepalived.State, new.Keepalived.State)
 	d.value("component", "keepalived pid", number(old.Keepalived.PID), number(new.Keepalived.PID))
 	d.value("component", "keepalived reloads", number(old.Keepalived.Reloads), number(new.Keepalived.Reloads))

@@ -51,6 +51,7 @@ func newCollector(report func() *Report, version string) *collector {
 		{"config_pending", "Whether a revision waits or was refused.", ""},
 		{"haproxy_up", "Whether HAProxy runs.", ""},
 		{"haproxy_reloads_total", "Reloads of HAProxy.", ""},
+		{"haproxy_old_workers", "Workers of before a reload that finish their sessions.", ""},
 		{"haproxy_runtime_updates_total", "Changes made to HAProxy without a reload.", ""},
 		{"keepalived_up", "Whether keepalived runs; absent where no VIP needs it.", ""},
 		{"keepalived_reloads_total", "Reloads of keepalived.", ""},
@@ -143,6 +144,7 @@ func (s samples) config(c Config) {
 func (s samples) components(c Components) {
 	s.flag("haproxy_up", c.HAProxy.State == "running")
 	s.counter("haproxy_reloads_total", c.HAProxy.Reloads)
+	s.gauge("haproxy_old_workers", float64(c.HAProxy.OldWorkers))
 	s.counter("haproxy_runtime_updates_total", c.HAProxy.RuntimeUpdates)
 	if c.Keepalived.State != "off" { // 0 would be an alarm
 		s.flag("keepalived_up", c.Keepalived.State == "running")

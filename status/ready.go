@@ -54,6 +54,9 @@ type component struct {
 func (r *Report) components() []component {
 	h, k, s := r.Components.HAProxy, r.Components.Keepalived, r.Components.Speaker
 	work := fmt.Sprintf("reloads %d, runtime updates %d", h.Reloads, h.RuntimeUpdates)
+	if h.OldWorkers > 0 {
+		work += fmt.Sprintf(", old workers %d", h.OldWorkers)
+	}
 	if h.Version != "" {
 		work = "version " + h.Version + ", " + work
 	}

@@ -44,6 +44,8 @@ type HAProxy struct {
 	PID            int     `json:"pid"`
 	Version        string  `json:"version,omitempty"`
 	Reloads        int     `json:"reloads"`
+	ReloadCause    string  `json:"reload_cause,omitempty"` // what made the last one necessary
+	OldWorkers     int     `json:"old_workers,omitempty"`  // of before a reload, finishing their sessions
 	RuntimeUpdates int     `json:"runtime_updates"`
 	Error          *string `json:"error"`
 }

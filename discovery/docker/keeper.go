@@ -22,12 +22,13 @@ type keeper struct {
 	log  *slog.Logger
 	view *view
 
-	session *session          // nil while there is none
-	count   uint64            // numbers inspections
-	asked   map[string]uint64 // container id -> number of the inspection whose answer counts
-	first   map[string]bool   // containers of the first list still to be inspected; nil when there is none to wait for
-	touched map[string]bool   // containers that an event spoke of since the running list began
-	killed  map[string]kill   // containers that were told to stop
+	session *session             // nil while there is none
+	count   uint64               // numbers inspections
+	asked   map[string]uint64    // container id -> number of the inspection whose answer counts
+	first   map[string]bool      // containers of the first list still to be inspected; nil when there is none to wait for
+	touched map[string]bool      // containers that an event spoke of since the running list began
+	killed  map[string]kill      // containers that were told to stop
+	heard   map[string]time.Time // when the start of a container was heard that is being inspected
 
 	up      bool
 	stale   time.Time
@@ -48,7 +49,7 @@ type kill struct{ engine, seen time.Time }
 func newKeeper(host string, log *slog.Logger, remembered []discovery.Container) *keeper {
 	k := &keeper{
 		host: host, log: log, view: newView(),
-		asked: map[string]uint64{}, touched: map[string]bool{}, killed: map[string]kill{},
+		asked: map[string]uint64{}, touched: map[string]bool{}, killed: map[string]kill{}, heard: map[string]time.Time{},
 	}
 	for _, c := range remembered {
 		k.view.put(newRecord(c, nil))
@@ -93,6 +94,7 @@ func (k *keeper) unanswered() {
 func (k *keeper) lost(err error) {
 	k.session = nil
 	clear(k.asked)
+	clear(k.heard)
 	k.first = nil
 	if !k.up && k.err != nil && k.err.Error() == err.Error() {
 		return // said already
@@ -223,6 +225,10 @@ func (k *keeper) inspected(id string, n uint64, r record, err error, cause strin
 		cause = strings.TrimSpace(cause + " " + r.Name)
 	}
 	k.changed(changed, cause)
+	if changed && k.next != nil {
+		k.next.Heard = k.heard[id]
+	}
+	delete(k.heard, id)
 	k.arrived(id)
 }
 
@@ -275,6 +281,7 @@ func (k *keeper) event(ctx context.Context, m events.Message, at time.Time) {
 		}
 	case m.Action == events.ActionStart:
 		delete(k.killed, id)
+		k.heard[id] = at
 		k.inspect(ctx, id, "start")
 	case m.Action == events.ActionKill:
 		if !r.isStop(attributes["signal"]) {
