@@ -70,8 +70,8 @@ const services = `services:
 type bench struct {
 	changes, endpoints, rate int
 	idle                     time.Duration
-	only                     string   // parts of the fleet; "" = all
-	sizes                    []int // containers of the scale part
+	only                     string // parts of the fleet; "" = all
+	sizes                    []int  // containers of the scale part
 	starts                   int
 
 	lab *lab.Lab
