@@ -5,7 +5,7 @@ FUZZTIME ?= 20s
 HAPROXY3 := TestFirstRequest|TestScale|TestRollingReplacement|TestDrainKeepsRequests|TestControllerKill|TestNewServiceUnderLoad
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help setup build test unit e2e e2e-haproxy3 demo demo-down bench bench-scale fuzz lint golden clean
+.PHONY: help setup build test unit e2e e2e-haproxy3 demo demo-down bench bench-scale fuzz lint golden docs clean
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
@@ -52,6 +52,9 @@ lint: ## gofmt and go vet
 
 golden: ## write the golden files anew
 	go test $$(grep -rl --include='*_test.go' internal/golden . | xargs -n1 dirname | sort -u) -update
+
+docs: ## write the generated documentation anew
+	go test ./config -run TestSchemaFiles -update
 
 clean: ## remove what was built
 	rm -rf bin

@@ -66,7 +66,7 @@ func Run(ctx context.Context, p Program) int {
 }
 
 // promised are commands of the contract that later versions bring.
-var promised = []string{"drain", "approve", "schema"}
+var promised = []string{"drain", "approve"}
 
 func (p Program) root() *cobra.Command {
 	root := &cobra.Command{
@@ -91,7 +91,18 @@ keepalived and a BGP speaker saying the same thing.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(p.runCommand(), p.validateCommand(), p.renderCommand(), p.statusCommand(), p.explainCommand(), p.planCommand(), p.simulateCommand(), p.versionCommand(), p.sentinelCommand())
+	root.AddCommand(
+		p.runCommand(),
+		p.validateCommand(),
+		p.renderCommand(),
+		p.statusCommand(),
+		p.explainCommand(),
+		p.planCommand(),
+		p.simulateCommand(),
+		p.schemaCommand(),
+		p.versionCommand(),
+		p.sentinelCommand(),
+	)
 	return root
 }
 

@@ -28,6 +28,7 @@ type keys map[string]func(value)
 // into stores what read finds in dst, which keeps its default otherwise.
 func into[T any](dst *T, read reader[T]) func(value) {
 	return func(v value) {
+		v.fallsBack(*dst)
 		if x, ok := read(v); ok {
 			*dst = x
 		}
@@ -51,6 +52,10 @@ func within(schema keys, required ...string) func(value) {
 // object reads the entries of one mapping, given in one or more parts,
 // and reports unknown, doubled and missing keys.
 func object(parts []value, schema keys, required ...string) {
+	if parts != nil && parts[0].outlines(form{kind: kMapping, keys: slices.Sorted(maps.Keys(schema)), required: required}) {
+		parts[0].probe(schema)
+		return
+	}
 	given := entries(parts)
 	for _, e := range given {
 		read, ok := schema[e.key.Value]
@@ -72,6 +77,13 @@ func object(parts []value, schema keys, required ...string) {
 // where each thing of this kind is declared, for references to it.
 func named[T any](parts []value, kind string, read func(value) T) []T {
 	var out []T
+	if parts != nil && parts[0].outlines(form{kind: kNames}) {
+		for _, p := range parts[0].probes("name") {
+			p.shape = parts[0].shape + ".*"
+			out = append(out, read(p))
+		}
+		return nil
+	}
 	for _, e := range entries(parts) {
 		if why := checkName(e.key.Value); why != nil {
 			e.l.faultAt(e.keyPos(), e.path, "%s %w", quote(e.key.Value), why).Hint = why.hint
@@ -91,6 +103,12 @@ func named[T any](parts []value, kind string, read func(value) T) []T {
 // setOf reads a list whose items must differ.
 func setOf[T comparable](read reader[T]) reader[[]T] {
 	return func(v value) ([]T, bool) {
+		if v.outlines(form{kind: kList}) {
+			for _, item := range v.list() {
+				read(item)
+			}
+			return nil, false
+		}
 		items, ok := v.items()
 		out := make([]T, 0, len(items))
 		first := make(map[T]value, len(items))
@@ -113,6 +131,9 @@ func someOf[T comparable](read reader[T]) reader[[]T] {
 	list := setOf(read)
 	return func(v value) ([]T, bool) {
 		out, ok := list(v)
+		if v.outlines(form{kind: kList, least: 1}) {
+			return nil, false
+		}
 		if ok && len(out) == 0 {
 			v.faultf("the list is empty").Hint = "name at least one, or leave the key out"
 			return nil, false

@@ -37,8 +37,9 @@ type loader struct {
 	declared map[string]map[string]value // kind of thing, name: where it stands
 	broken   map[declaration]bool        // things with faults of their own, left out of comparisons
 	refs     []reference
-	partial  bool // a file could not be read: what looks undeclared may be in there
-	left     int  // of budget
+	partial  bool    // a file could not be read: what looks undeclared may be in there
+	left     int     // of budget
+	outline  outline // nil unless the decoder is run to find out what it takes
 }
 
 type declaration struct{ kind, name string }
@@ -76,6 +77,9 @@ func (l *loader) decode(top map[string][]value, start Pos) {
 		l.faultAt(start, "version", "missing in every file").Hint = "write version: 1"
 	}
 	for _, v := range top["version"] {
+		if v.outlines(form{kind: kWhole, least: 1, most: 1}) {
+			continue
+		}
 		if n, ok := asInt(0, 999)(v); ok && n != 1 {
 			v.faultf("version %d is not supported", n).Hint = "this program reads version 1"
 		}

@@ -73,6 +73,7 @@ func readOSPF(v value) *OSPF {
 
 // asArea reads an OSPF area, as a number or like an address.
 func asArea(v value) (netip.Addr, bool) {
+	v.outlines(form{kind: kWhole, most: 1<<32 - 1})
 	if v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!int" {
 		n, err := strconv.ParseUint(v.node.Value, 10, 32)
 		if err == nil {

@@ -19,6 +19,9 @@ func (r *refusal) Error() string { return r.says }
 
 // text gives a plain text; wanted names what it should be.
 func (v value) text(wanted string) (string, bool) {
+	if v.outlines(form{kind: kText, wanted: wanted}) {
+		return "", false
+	}
 	if v.node.Kind == yaml.ScalarNode {
 		if tag := v.node.ShortTag(); tag == "!!str" || tag == "!!timestamp" {
 			return v.node.Value, true
@@ -57,13 +60,24 @@ func oneOf[T any](words map[string]T) reader[T] {
 	allowed := slices.Sorted(maps.Keys(words))
 	last := len(allowed) - 1
 	wanted := strings.Join(allowed[:last], ", ") + " or " + allowed[last]
-	return parsed(wanted, func(text string) (T, *refusal) {
+	values := make([]any, len(allowed))
+	for i, w := range allowed {
+		values[i] = words[w]
+	}
+	read := parsed(wanted, func(text string) (T, *refusal) {
 		x, ok := words[text]
 		if !ok {
 			return x, &refusal{"is not " + wanted, didYouMean(text, allowed)}
 		}
 		return x, nil
 	})
+	return func(v value) (T, bool) {
+		if v.outlines(form{kind: kWord, words: allowed, values: values}) {
+			var none T
+			return none, false
+		}
+		return read(v)
+	}
 }
 
 // word reads one of the words as it is.
@@ -76,6 +90,9 @@ func word[T ~string](words ...T) reader[T] {
 }
 
 func asBool(v value) (bool, bool) {
+	if v.outlines(form{kind: kBool}) {
+		return false, false
+	}
 	if v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!bool" {
 		x, err := strconv.ParseBool(strings.ToLower(v.node.Value))
 		return x, err == nil
@@ -93,6 +110,9 @@ func asBool(v value) (bool, bool) {
 // asInt reads a whole decimal number from least to most.
 func asInt(least, most int64) reader[int] {
 	return func(v value) (int, bool) {
+		if v.outlines(form{kind: kWhole, least: least, most: most}) {
+			return 0, false
+		}
 		wanted := fmt.Sprintf("a whole number from %d to %d", least, most)
 		if v.node.Kind != yaml.ScalarNode || v.node.ShortTag() != "!!int" {
 			f := v.faultf("wanted %s, found %s", wanted, v.found())
@@ -124,6 +144,9 @@ func asPort(v value) (uint16, bool) { return number[uint16](1, 65535)(v) }
 // asDuration reads a Go duration from least to most, in whole steps.
 func asDuration(least, most, step time.Duration) reader[time.Duration] {
 	return func(v value) (time.Duration, bool) {
+		if v.outlines(form{kind: kDuration, from: least, to: most}) {
+			return 0, false
+		}
 		if v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!int" && v.node.Value != "0" {
 			v.faultf("wanted a duration, found the number %s", v.node.Value).Hint = fmt.Sprintf("write %ss", v.node.Value)
 			return 0, false

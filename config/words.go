@@ -137,6 +137,9 @@ func asComposeService(v value) (string, bool) {
 // asLabels reads labels and their values. A value may be written as any scalar,
 // as in a Compose file, and counts as it is written.
 func asLabels(v value) (map[string]string, bool) {
+	if v.outlines(form{kind: kScalars, wanted: "labels and their values"}) {
+		return nil, false
+	}
 	if !v.wantMapping() {
 		return nil, false
 	}
@@ -181,6 +184,9 @@ func asCommunity(v value) (string, bool) {
 }
 
 func asPercent(v value) (int, bool) {
+	if v.outlines(form{kind: kPercent}) {
+		return 0, false
+	}
 	if v.node.Kind == yaml.ScalarNode && v.node.ShortTag() == "!!int" {
 		v.faultf("wanted a percentage, found the number %s", v.node.Value).Hint = fmt.Sprintf("write %s%%", v.node.Value)
 		return 0, false
