@@ -26,6 +26,7 @@ type Config struct {
 	Services []Service
 	Routing  Routing
 	Guard    Guard
+	HAProxy  HAProxy
 
 	// Files holds every file that was read, by the name it was read under:
 	// configuration files relative to the root, referenced files relative or
@@ -182,15 +183,29 @@ type Backend struct {
 	Servers       []StaticServer
 	Port          uint16 // container port; 0 = label, else the single exposed TCP port
 	Network       string
-	Balance       string // roundrobin, leastconn, random, source, uri
-	StickyCookie  string // "" = none
-	Check         *Check // nil = TCP check with defaults
+	Balance       string        // roundrobin, leastconn, random, source, uri
+	StickyCookie  string        // "" = none
+	StickySource  time.Duration // how long a client's address keeps its server; 0 = not at all
+	SlowStart     time.Duration // how long a server that came up takes to its full weight; 0 = none
+	Outlier       *Outlier      // nil = real traffic does not take a server out
+	Check         *Check        // nil = TCP check with defaults
 	Drain         time.Duration
 	MaxConn       int // per server, 0 = no limit
 	Retries       *int
-	ProxyProtocol bool
+	ProxyProtocol string // v1, v2, "" = none
 	TLS           bool
 	Timeouts      Timeouts
+}
+
+// Outlier takes a server out of rotation after failures of real traffic.
+type Outlier struct {
+	Errors  int    // in a row, at least 1
+	Observe string // layer4 or layer7
+}
+
+// HAProxy is the haproxy section: what concerns every service.
+type HAProxy struct {
+	PeersPort uint16 // where nodes share stick tables; 0 = the default
 }
 
 // Timeouts of a backend; zero = the default.

@@ -25,7 +25,7 @@ const (
 )
 
 // sections are the top-level keys.
-var sections = []string{"version", "nodes", "hosts", "networks", "vips", "services", "routing", "guard"}
+var sections = []string{"version", "nodes", "hosts", "networks", "vips", "services", "routing", "guard", "haproxy"}
 
 // loader holds what Load knows so far.
 type loader struct {
@@ -91,6 +91,7 @@ func (l *loader) decode(top map[string][]value, start Pos) {
 	l.cfg.Services = named(top["services"], kindService, readService)
 	l.cfg.Routing = readRouting(top["routing"])
 	l.cfg.Guard = readGuard(top["guard"])
+	l.cfg.HAProxy = readHAProxy(top["haproxy"])
 }
 
 // parse reads the files and gives the top-level sections, each in as many

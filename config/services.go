@@ -22,11 +22,12 @@ func readService(v value) Service {
 	if rules != 1 {
 		v.faultf("wanted one of http and tcp, found %d", rules)
 	}
+	s.settleOutlier(v)
 	if s.TCP != nil && s.Backend.Balance == "uri" {
 		v.dig("backend", "balance").faultf("uri needs an http service")
 	}
 	if s.TCP != nil && s.Backend.StickyCookie != "" {
-		v.dig("backend", "sticky").faultf("a cookie needs an http service").Hint = "use balance: source"
+		v.dig("backend", "sticky").faultf("a cookie needs an http service").Hint = "use sticky: {source: 30m}"
 	}
 	return s
 }

@@ -187,8 +187,12 @@ func describe(c haproxy.Change) string {
 	return fmt.Sprintf("haproxy %s (%s)", c.Kind, c.Cause)
 }
 
-// withoutFrontends is want less the named frontends.
+// withoutFrontends is want less the named frontends, and less the peers where
+// their socket is named.
 func withoutFrontends(want haproxy.Config, names map[string]bool) haproxy.Config {
+	if names[haproxy.PeersName] { // tables stay on this node then
+		want.Peers = haproxy.Peers{}
+	}
 	want.Frontends = slices.DeleteFunc(slices.Clone(want.Frontends), func(f haproxy.Frontend) bool { return names[f.Name] })
 	return want
 }

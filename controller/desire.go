@@ -27,6 +27,7 @@ type planner struct {
 	leaving   bool
 	selection *selection
 	frontends []haproxy.Frontend
+	peers     haproxy.Peers
 	direct    map[string]bool  // networks.<name>.direct, of those that say so
 	views     map[string]*view // by host
 	swarms    swarms
@@ -55,6 +56,7 @@ func (p *planner) desire(in Input) (Desired, error) {
 		d.Pools[service.Name] = &p.pools[i].Pool
 		d.HAProxy.Backends[i] = p.pools[i].Backend
 	}
+	d.HAProxy.Peers = p.peers
 	d.VRRP = wantVRRP(in.Config, p.node)
 	d.Anycast = wantAnycast(in.Config, p.node)
 	d.Routing = wantRouting(in, p.node, &d)
@@ -75,6 +77,7 @@ func (p *planner) adopt(in Input) error {
 		config: in.Config, node: node, leaving: in.Leaving,
 		selection: newSelection(services),
 		frontends: wantFrontends(in.Config, services),
+		peers:     wantPeers(in.Config, node, services),
 		direct:    direct(in.Config),
 		views:     make(map[string]*view),
 		pools:     make([]*pool, len(services)),

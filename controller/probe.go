@@ -121,7 +121,7 @@ func wantProbes(d Desired) map[probe]bool {
 				continue
 			}
 			one := probe{key: haproxy.ServerKey{Backend: service, Server: m.Server}, started: m.Started, address: m.Address.String()}
-			if !pool.Backend.ProxyProtocol {
+			if pool.Backend.ProxyProtocol == "" {
 				one.path, one.host = pool.Backend.Check.Path, pool.Backend.Check.Host
 			}
 			want[one] = true

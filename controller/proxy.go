@@ -17,11 +17,15 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 	b := service.Backend
 	want := &haproxy.Backend{
 		Name: service.Name, Mode: haproxy.TCP,
-		Drain: b.Drain, Balance: b.Balance, StickyCookie: b.StickyCookie, MaxConn: b.MaxConn, Retries: b.Retries, ProxyProtocol: b.ProxyProtocol,
+		Drain: b.Drain, Balance: b.Balance, StickyCookie: b.StickyCookie, MaxConn: b.MaxConn, Retries: b.Retries,
+		StickySource: b.StickySource, SlowStart: b.SlowStart, ProxyProtocol: haproxy.ProxyVersion(b.ProxyProtocol),
 		Connect: b.Timeouts.Connect, Server: b.Timeouts.Server, Queue: b.Timeouts.Queue, Tunnel: b.Timeouts.Tunnel,
 	}
 	if service.HTTP != nil {
 		want.Mode = haproxy.HTTP
+	}
+	if b.Outlier != nil {
+		want.Outlier = haproxy.Outlier{Errors: b.Outlier.Errors, Observe: b.Outlier.Observe}
 	}
 	if c := b.Check; c != nil {
 		want.Check = haproxy.Check{Host: checkHost(service), Path: c.Path, Interval: c.Interval, Rise: c.Rise, Fall: c.Fall}

@@ -41,6 +41,7 @@ func checkConfig(want Config, known func(*Backend) bool) error {
 			errs = append(errs, checkBackend(b))
 		}
 	}
+	errs = append(errs, checkPeers(want))
 	last = ""
 	certs := make(map[string]string)
 	for _, f := range want.Frontends {
@@ -154,6 +155,15 @@ func checkBackend(b *Backend) error {
 	}
 	if b.StickyCookie != "" && (b.Mode != HTTP || !nameForm.MatchString(b.StickyCookie) || strings.Contains(b.StickyCookie, ":")) {
 		fault("cookie %q: needs mode http and a name of letters, digits and _.-", b.StickyCookie)
+	}
+	if b.StickySource < 0 || b.StickySource > maxTable || b.SlowStart < 0 || b.SlowStart > maxTable {
+		fault("sticky source %s and slow start %s must be within 0s..%s", b.StickySource, b.SlowStart, maxTable)
+	}
+	if b.ProxyProtocol != "" && b.ProxyProtocol.options() == nil {
+		fault("proxy protocol %q is not v1 or v2", b.ProxyProtocol)
+	}
+	if why := b.Outlier.fault(b.Mode); why != "" {
+		fault("%s", why)
 	}
 	if b.Check.Path != "" && !checkForm.MatchString(b.Check.Path) {
 		fault("check path %q must start with / and hold only characters of a URL path", b.Check.Path)

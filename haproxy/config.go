@@ -12,6 +12,7 @@ type Config struct {
 	Frontends []Frontend // sorted by Name
 	Backends  []*Backend // sorted by Name
 	MaxConn   int        // 0 = derived from the file descriptor limit
+	Peers     Peers      // who shares stick tables; written when a backend has one
 }
 
 // Mode is http or tcp.
@@ -62,10 +63,13 @@ type Backend struct {
 	Mode                           Mode
 	Balance                        string // roundrobin when empty
 	StickyCookie                   string
+	StickySource                   time.Duration // how long a client's address stays with its server; 0 = not at all
 	Check                          Check
 	MaxConn                        int // per server
 	Retries                        *int
-	ProxyProtocol                  bool
+	ProxyProtocol                  ProxyVersion
+	SlowStart                      time.Duration // how long a server that came up takes to its full weight; 0 = no time
+	Outlier                        Outlier
 	TLS                            bool          // TLS to the servers, not verified
 	Connect, Server, Queue, Tunnel time.Duration // 0 = default
 	// Drain is the longest that sessions of a server that left may last; 0 =

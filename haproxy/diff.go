@@ -60,6 +60,9 @@ func causes(have, want Config) iter.Seq[string] {
 		if have.MaxConn != want.MaxConn && !yield(fmt.Sprintf("maxconn %d became %d", have.MaxConn, want.MaxConn)) {
 			return
 		}
+		if cause := peersCause(have, want); cause != "" && !yield(cause) {
+			return
+		}
 		for o, n := range pairs(have.Frontends, want.Frontends, frontendName) {
 			if cause := frontendCause(o, n); cause != "" && !yield(cause) {
 				return
@@ -148,7 +151,7 @@ func backendCause(o, n *Backend) string {
 // reachable is as much of want as runtime updates can make of have: what stands
 // meanwhile when a reload is due but must wait, or fails.
 func reachable(have, want Config) Config {
-	got := Config{MaxConn: have.MaxConn}
+	got := Config{MaxConn: have.MaxConn, Peers: have.Peers}
 	known := make(map[string]bool, len(have.Backends))
 	for o, n := range pairs(have.Backends, want.Backends, backendName) {
 		switch {

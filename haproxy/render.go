@@ -53,16 +53,19 @@ func Render(want Config, paths Paths) (Files, error) {
 	}
 	files := Files{}
 	var text strings.Builder
-	writeGlobal(&text, paths, maxconn)
+	writeGlobal(&text, paths, maxconn, want.localPeer())
 	if slices.ContainsFunc(want.Backends, (*Backend).resolves) {
 		writeResolvers(&text)
+	}
+	if want.sharesTables() {
+		writePeers(&text, want.Peers)
 	}
 	for _, f := range want.Frontends {
 		writeFrontend(&text, f)
 		f.addFiles(files)
 	}
 	for _, b := range want.Backends {
-		writeBackend(&text, b)
+		writeBackend(&text, b, want.sharesTables())
 	}
 	cfg, err := parser.New(options.String(text.String()), options.UseV2HTTPCheck)
 	if err != nil {
@@ -185,9 +188,11 @@ func serverOptions(b *Backend, s Server) []params.ServerOption {
 	if s.Backup {
 		list = append(list, word("backup"))
 	}
-	if b.ProxyProtocol {
-		list = append(list, word("send-proxy-v2"), word("check-send-proxy"))
+	if b.SlowStart > 0 {
+		list = append(list, value("slowstart", millis(b.SlowStart)))
 	}
+	list = append(list, b.Outlier.options()...)
+	list = append(list, b.ProxyProtocol.options()...)
 	if b.TLS {
 		list = append(list, word("ssl"), value("verify", "none"))
 		if b.Mode == HTTP {
@@ -202,8 +207,12 @@ func millis(d time.Duration) string { return fmt.Sprintf("%dms", max(1, d.Millis
 // structure is what of a haproxy.cfg only a reload can change: all but the
 // servers, and the maxconn that merely follows from their number.
 func structure(cfg []byte) string {
+	peers := false // whose nodes are lines like those of servers
 	lines := slices.DeleteFunc(strings.Split(string(cfg), "\n"), func(line string) bool {
-		return strings.HasPrefix(line, "  server ") || strings.HasPrefix(line, "  maxconn ")
+		if line != "" && line[0] != ' ' {
+			peers = strings.HasPrefix(line, "peers ")
+		}
+		return !peers && strings.HasPrefix(line, "  server ") || strings.HasPrefix(line, "  maxconn ")
 	})
 	return strings.Join(lines, "\n")
 }

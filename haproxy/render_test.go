@@ -76,7 +76,7 @@ func goldens(t testing.TB) map[string]Config {
 			},
 			Backends: []*Backend{
 				{Name: "api", Mode: HTTP, Balance: "uri", StickyCookie: "SRV", MaxConn: 50, Retries: &retries, Servers: []Server{ready("a", "10.77.0.11:1")}},
-				{Name: "web", Mode: HTTP, TLS: true, ProxyProtocol: true, Connect: time.Second, Server: 2 * time.Second, Queue: 3 * time.Second, Tunnel: 4 * time.Hour,
+				{Name: "web", Mode: HTTP, TLS: true, ProxyProtocol: ProxyV2, Connect: time.Second, Server: 2 * time.Second, Queue: 3 * time.Second, Tunnel: 4 * time.Hour,
 					Servers: []Server{{Name: "vm", Host: "localhost", Port: 8443, State: Ready, Weight: 100}}},
 			},
 		},
@@ -90,6 +90,19 @@ func goldens(t testing.TB) map[string]Config {
 			Backends: []*Backend{
 				{Name: "db", Mode: TCP, Balance: "source", Servers: []Server{ready("a", "10.77.0.40:5432")}},
 				{Name: "pass", Mode: TCP, Balance: "random"},
+			},
+		},
+		"release": {
+			Peers: Peers{Local: "lb1", Nodes: []Peer{{"lb1", netip.MustParseAddr("10.77.0.21")}, {"lb2", netip.MustParseAddr("2001:db8::22")}}},
+			Frontends: []Frontend{
+				{Name: "intra_5432", Mode: TCP, Binds: []Bind{bind("10.77.0.101:5432")}, Default: "db"},
+				{Name: "public_80", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:80")}, Routes: []Route{{Path: "/", Backend: "todo"}}},
+			},
+			Backends: []*Backend{
+				{Name: "db", Mode: TCP, StickySource: 30 * time.Minute, ProxyProtocol: ProxyV1, Outlier: Outlier{Errors: 3, Observe: "layer4"},
+					Servers: []Server{ready("a", "10.77.0.40:5432")}},
+				{Name: "todo", Mode: HTTP, SlowStart: 10 * time.Second, Outlier: Outlier{Errors: 10, Observe: "layer7"},
+					Servers: []Server{ready("a", "10.77.0.11:1")}},
 			},
 		},
 	}

@@ -15,11 +15,14 @@ const defaultRetries, defaultConnect = 3, 3 * time.Second
 // lives as long as an idle one may, and no old worker lives for ever.
 // HAProxy's own HTTP client, which nothing here uses, would read all of the
 // system's CA certificates at every start and check: half of a reload's time.
-func writeGlobal(w *strings.Builder, p Paths, maxconn int) {
+func writeGlobal(w *strings.Builder, p Paths, maxconn int, localPeer string) {
 	hardStop := cmp.Or(p.HardStop, time.Hour)
 	w.WriteString("global\n  default-path config\n  httpclient.ssl.verify none\n")
 	if maxconn > 0 {
 		fmt.Fprintf(w, "  maxconn %d\n", maxconn)
+	}
+	if localPeer != "" {
+		fmt.Fprintf(w, "  localpeer %s\n", localPeer)
 	}
 	fmt.Fprintf(w, "  stats socket %s mode 600 level admin expose-fd listeners\n", p.stats())
 	fmt.Fprintf(w, "  hard-stop-after %s\n  mworker-max-reloads 50\n", millis(hardStop))
@@ -110,7 +113,7 @@ func (f Frontend) addFiles(files Files) {
 }
 
 // writeBackend writes a backend without its servers.
-func writeBackend(w *strings.Builder, b *Backend) {
+func writeBackend(w *strings.Builder, b *Backend, peers bool) {
 	balance := balances[b.Balance]
 	fmt.Fprintf(w, "\nbackend %s from vipilot\n  mode %s\n  balance %s\n", b.Name, b.Mode, balance)
 	if balance == "source" || balance == "uri" {
@@ -120,9 +123,8 @@ func writeBackend(w *strings.Builder, b *Backend) {
 		// The cookie is a hash of key, address and port: equal on every node.
 		fmt.Fprintf(w, "  dynamic-cookie-key %s\n  cookie %s insert indirect nocache httponly dynamic\n", b.Name, b.StickyCookie)
 	}
-	if b.Retries != nil {
-		fmt.Fprintf(w, "  retries %d\n", *b.Retries)
-	}
+	b.writeTable(w, peers)
+	b.writeRetries(w)
 	for _, t := range []struct {
 		name string
 		d    time.Duration
