@@ -66,7 +66,7 @@ func Run(ctx context.Context, p Program) int {
 }
 
 // promised are commands of the contract that later versions bring.
-var promised = []string{"drain", "approve"}
+var promised = []string{"drain"}
 
 func (p Program) root() *cobra.Command {
 	root := &cobra.Command{
@@ -97,6 +97,7 @@ keepalived and a BGP speaker saying the same thing.`,
 		p.renderCommand(),
 		p.statusCommand(),
 		p.explainCommand(),
+		p.approveCommand(),
 		p.planCommand(),
 		p.simulateCommand(),
 		p.schemaCommand(),

@@ -44,6 +44,8 @@ type Node struct {
 	RouterID  netip.Addr // defaults to Address where that is IPv4
 	Peers     []string   // names of routing.bgp.peers this node uses; nil = all
 	Drain     bool       // state: drain
+	Canary    bool       // takes a revision before the nodes that are none
+	Status    string     // URL where other nodes read this one's status
 }
 
 // Host is an application machine with a Docker engine.
@@ -269,9 +271,22 @@ type OSPF struct {
 	HelloInterval, DeadInterval time.Duration
 }
 
-// Guard is the guard section.
+// Guard says how a new revision comes into force. What it takes away is
+// judged by the guard of the revision in force, how long it is tried by its own.
 type Guard struct {
-	MaxRemoved int // percent, 0..100
+	// MaxRemoved is how many services, VIPs or peers, in percent of each, a
+	// revision may remove without being approved; 100 = all.
+	MaxRemoved int
+	// Settle is how long a revision is watched: a service that it leaves
+	// without a ready endpoint brings the last one back. 0 = not watched.
+	Settle time.Duration
+	// Soak is how long every canary must have been well with a revision before
+	// the other nodes take it.
+	Soak time.Duration
+	// Wait is how long canaries are waited for, and GoOn what then happens:
+	// the revision is taken all the same, or it waits for approval.
+	Wait time.Duration
+	GoOn bool
 }
 
 // Secret is text that must not be printed.

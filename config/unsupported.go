@@ -21,7 +21,6 @@ var unsupported = map[string]struct {
 	"routing.ospf":                 {always, ""},
 	"routing.bgp.speaker":          {is("frr"), "use gobgp"},
 	"routing.bgp.graceful_restart": {isNonZero, "leave it out"},
-	"guard":                        {always, ""},
 }
 
 // refuseUnsupported reports a value that the table lists.

@@ -43,6 +43,7 @@ type loop struct {
 	router    router
 	addresses addresses
 	newSource newSource
+	askStatus func(ctx context.Context, url string) (*status.Report, error) // of another node
 
 	inbox   chan event
 	in      Input
@@ -54,11 +55,12 @@ type loop struct {
 	// inherited are the servers a predecessor's HAProxy sends new sessions to,
 	// until the first round has counted them as answered.
 	inherited map[haproxy.ServerKey]haproxy.Health
-	trial     *config.Config // the configuration to go back to when the new one is refused
-	retry     time.Duration  // grows with each round that fails
-	complaint string         // the failure that was logged last
-	next      *time.Timer    // asks for another round
-	due       time.Time      // when next fires
+	trial     *config.Config // the configuration to go back to when a component refuses the new one
+	rollout   rollout
+	retry     time.Duration // grows with each round that fails
+	complaint string        // the failure that was logged last
+	next      *time.Timer   // asks for another round
+	due       time.Time     // when next fires
 	report    reporter
 	steps     *status.Steps
 	newest    atomic.Pointer[config.Config] // the last valid one offered
@@ -145,6 +147,9 @@ func (l *loop) settle(ctx context.Context, cause string) {
 		l.goBack(ctx, err)
 		_, err = l.round(ctx)
 	} else if l.trial = nil; err == nil {
+		if l.watchProbation(ctx) {
+			_, err = l.round(ctx)
+		}
 		l.memory.keepConfig(l.in.Config)
 	}
 	l.after(ctx, err)
@@ -187,29 +192,6 @@ func (l *loop) again(ctx context.Context, wait time.Duration) {
 	l.next = time.AfterFunc(wait, func() { l.send(ctx, event{fold: func() {}}) })
 }
 
-// offer takes what the configuration source found. An invalid revision
-// touches nothing; a valid one is tried, and kept only when every component
-// takes it.
-func (l *loop) offer(ctx context.Context, cfg *config.Config, err error) {
-	if err == nil {
-		_, err = Desire(Input{Node: l.in.Node, Config: cfg})
-	}
-	if err != nil {
-		l.refuse(cfg, err)
-		return
-	}
-	l.newest.Store(cfg)
-	l.applied.refused, l.applied.refusal = "", nil
-	if l.in.Config != nil && cfg.Revision == l.in.Config.Revision {
-		return
-	}
-	for _, w := range cfg.Warnings {
-		l.log.Warn("configuration", "warning", w.String())
-	}
-	l.trial, l.in.Config = l.in.Config, cfg
-	l.followHosts(ctx)
-}
-
 func (l *loop) refuse(cfg *config.Config, err error) {
 	l.applied.refused, l.applied.refusal = "", err
 	if cfg != nil {
@@ -221,7 +203,7 @@ func (l *loop) refuse(cfg *config.Config, err error) {
 // goBack returns to the configuration that was in force.
 func (l *loop) goBack(ctx context.Context, err error) {
 	l.refuse(l.in.Config, err)
-	l.in.Config, l.trial = l.trial, nil
+	l.in.Config, l.trial, l.rollout.trial = l.trial, nil, nil
 	l.followHosts(ctx)
 }
 

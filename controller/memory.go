@@ -36,6 +36,11 @@ type rememberedConfig struct {
 	Files    config.Tree `json:"files"`
 }
 
+type rememberedBad struct {
+	Version int `json:"version"`
+	badRevision
+}
+
 type rememberedEndpoints struct {
 	Version  int                              `json:"version"`
 	Hosts    map[string][]discovery.Container `json:"hosts"`
@@ -80,6 +85,20 @@ func (m *memory) keepConfig(cfg *config.Config) {
 		return
 	}
 	m.config = cfg
+}
+
+// keepBad remembers a revision that was taken back; the zero value forgets it.
+func (m *memory) keepBad(bad badRevision) {
+	if err := m.write("bad.json", rememberedBad{stateVersion, bad}); err != nil {
+		m.log.Error("remember the revision that was taken back", "err", err)
+	}
+}
+
+// loadBad gives the revision that was taken back last.
+func (m *memory) loadBad() (badRevision, error) {
+	var r rememberedBad
+	err := m.read("bad.json", &r)
+	return r.badRevision, err
 }
 
 // keepEndpoints hands the newest endpoints to run. It never blocks.

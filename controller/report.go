@@ -69,6 +69,10 @@ func (l *loop) reportConfig() status.Config {
 		refused := l.applied.refused
 		c.Pending = &refused
 	}
+	if waiting := l.rollout.waiting; waiting != nil && l.applied.refusal == nil {
+		why := l.rollout.why
+		c.Pending, c.Error = &waiting.Revision, &why
+	}
 	return c
 }
 

@@ -65,6 +65,7 @@ func New(opts Options) *Controller {
 		router:    remote.NewClient(remote.ClientOptions{RunDir: opts.RunDir, Spec: sentinel, Logger: opts.Logger}),
 		addresses: loopback.New(filepath.Join(opts.RunDir, "loopback.json")),
 		newSource: dockerSource(opts.Logger),
+		askStatus: askStatus,
 		inbox:     make(chan event, inboxSize),
 		in: Input{
 			Node: opts.Node, Hosts: make(map[string]discovery.Snapshot), Answered: make(map[string]*Answers),
@@ -142,26 +143,29 @@ func lock(name string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// recall reads the state directory and the configuration: the source's when
-// it is valid, else the last good one.
+// recall reads the state directory and the configuration. Where nothing was in
+// force before, the source's must be valid; otherwise it comes into force like
+// any new revision, and until then the last good one is.
 func (l *loop) recall(ctx context.Context) error {
 	if err := l.memory.loadEndpoints(&l.in); err != nil {
 		l.log.Warn("remembered endpoints", "err", err)
 	}
+	last := l.lastGood()
 	cfg, err := config.Load(l.opts.Source)
 	if err == nil {
 		_, err = Desire(Input{Node: l.in.Node, Config: cfg})
 	}
-	if err != nil {
-		last, lastErr := l.memory.loadConfig()
-		if lastErr != nil {
-			l.log.Warn("last good configuration", "err", lastErr)
-		}
-		if last == nil {
-			return err
-		}
+	switch {
+	case err != nil && last == nil:
+		return err
+	case err != nil:
 		l.refuse(nil, err)
 		cfg = last
+	case last != nil && last.Revision != cfg.Revision:
+		if why, canaries := l.rollout.consider(last, cfg, l.in.Node); why != "" {
+			l.hold(ctx, cfg, why, canaries)
+			cfg = last
+		}
 	}
 	for _, w := range cfg.Warnings {
 		l.log.Warn("configuration", "warning", w.String())
@@ -176,6 +180,27 @@ func (l *loop) recall(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// lastGood is the configuration that was in force when the last controller
+// ended, nil when there is none that this node can run.
+func (l *loop) lastGood() *config.Config {
+	bad, err := l.memory.loadBad()
+	if err != nil {
+		l.log.Warn("remembered bad revision", "err", err)
+	}
+	l.rollout.bad = bad
+	last, err := l.memory.loadConfig()
+	if err != nil {
+		l.log.Warn("last good configuration", "err", err)
+	}
+	if last != nil {
+		if _, err := Desire(Input{Node: l.in.Node, Config: last}); err != nil {
+			l.log.Warn("last good configuration", "err", err)
+			return nil
+		}
+	}
+	return last
 }
 
 // listen opens the socket in the run directory and the status listener.
@@ -198,7 +223,7 @@ func (c *Controller) listen() ([]net.Listener, error) {
 // serve answers on the listeners; the first is the trusted one.
 func (c *Controller) serve(group *errgroup.Group, ctx context.Context, listeners []net.Listener) {
 	server := status.NewServer(status.ServerOptions{
-		Board: c.board, Logger: c.opts.Logger, Token: c.opts.Token, Version: c.opts.Version, Sync: c.loop.sync, Explain: c.loop.explain, Plan: c.loop.planFor,
+		Board: c.board, Logger: c.opts.Logger, Token: c.opts.Token, Version: c.opts.Version, Sync: c.loop.sync, Explain: c.loop.explain, Plan: c.loop.planFor, Approve: c.loop.approve,
 		Extra: []prometheus.Collector{c.loop.steps.Metrics()},
 	})
 	for i, listener := range listeners {

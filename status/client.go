@@ -11,6 +11,7 @@ import (
 	"iter"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -77,6 +78,12 @@ func (c *Client) Report(ctx context.Context) (*Report, error) {
 // was taken or refused.
 func (c *Client) Sync(ctx context.Context) error {
 	_, err := c.do(ctx, http.MethodPost, "/v1/sync", nil)
+	return err
+}
+
+// Approve lets the revision that waits through; a part of its name will do.
+func (c *Client) Approve(ctx context.Context, revision string) error {
+	_, err := c.do(ctx, http.MethodPost, "/v1/approve?"+url.Values{"revision": {revision}}.Encode(), nil)
 	return err
 }
 

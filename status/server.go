@@ -29,6 +29,8 @@ type ServerOptions struct {
 	// Plan answers POST /v1/plan; an error that is [ErrInvalid] is the asker's
 	// fault. nil = not offered.
 	Plan func(context.Context, PlanRequest) (Plan, error)
+	// Approve lets the revision that waits through; nil = not offered.
+	Approve func(ctx context.Context, revision string) error
 	// Actions are further requests that change state: POST /v1/<name> runs the
 	// one with that name under the same rules as Sync.
 	Actions map[string]http.Handler
@@ -113,6 +115,7 @@ func (s *Server) handler(trusted bool, stop <-chan struct{}) http.Handler {
 	mux.HandleFunc("GET /page.js", serveAsset("text/javascript; charset=utf-8", pageScript))
 	mux.Handle("POST /v1/sync", s.guard(trusted, maxBody, http.HandlerFunc(s.serveSync)))
 	mux.Handle("POST /v1/plan", s.guard(trusted, maxPlan, http.HandlerFunc(s.servePlan)))
+	mux.Handle("POST /v1/approve", s.guard(trusted, maxBody, http.HandlerFunc(s.serveApprove)))
 	for name, action := range s.opts.Actions {
 		mux.Handle("POST /v1/"+name, s.guard(trusted, maxBody, action))
 	}
@@ -219,6 +222,23 @@ func (s *Server) serveSync(w http.ResponseWriter, r *http.Request) {
 	default:
 		plain(w, http.StatusOK, "ok")
 	}
+}
+
+func (s *Server) serveApprove(w http.ResponseWriter, r *http.Request) {
+	revision := r.URL.Query().Get("revision")
+	switch {
+	case s.opts.Approve == nil:
+		plain(w, http.StatusNotImplemented, "this controller does not wait for approval")
+		return
+	case revision == "":
+		plain(w, http.StatusBadRequest, "name the revision: POST /v1/approve?revision=REVISION; GET /v1/status has it under config.pending")
+		return
+	}
+	if err := s.opts.Approve(r.Context(), revision); err != nil {
+		plain(w, http.StatusConflict, err.Error())
+		return
+	}
+	plain(w, http.StatusOK, "ok")
 }
 
 func plain(w http.ResponseWriter, code int, text string) {
