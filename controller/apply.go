@@ -42,8 +42,8 @@ func (e stepErrors) join() error {
 // round makes the decision true: withdraw what must go, HAProxy, keepalived,
 // anycast addresses, announce the rest. A failed HAProxy step blocks new
 // announcements, never withdrawals. It returns what changed, for the log.
-func (l *loop) round(ctx context.Context) (changed string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+func (l *loop) round(life context.Context) (changed string, err error) {
+	ctx, cancel := context.WithTimeout(life, stepTimeout)
 	defer cancel()
 	var errs stepErrors
 	defer func() { l.applied.errs = errs }()
@@ -83,7 +83,7 @@ func (l *loop) round(ctx context.Context) (changed string, err error) {
 	}
 	l.applied.behind = change.Retry > 0
 	if change.Retry > 0 {
-		l.again(ctx, change.Retry)
+		l.again(life, change.Retry)
 	}
 	note(describe(change), change.Kind != haproxy.None)
 	l.applied.want = want

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
@@ -27,6 +28,8 @@ type node struct {
 	servers   map[haproxy.ServerKey]haproxy.ServerState
 	health    map[haproxy.ServerKey]haproxy.Health
 	reloads   int
+	spacing   time.Duration // of reloads
+	reloaded  time.Time
 	broken    error  // what HAProxy says of any new structure
 	taken     string // a frontend whose port another program has
 	started   bool
@@ -62,6 +65,9 @@ func (f fakeProxy) Set(_ context.Context, want haproxy.Config) (haproxy.Change, 
 	if structure && f.broken != nil {
 		return haproxy.Change{Kind: haproxy.None}, f.broken
 	}
+	if wait := f.spacing - time.Since(f.reloaded); structure && wait > 0 {
+		return haproxy.Change{Kind: haproxy.None, Cause: "structure", Retry: wait}, nil
+	}
 	change := haproxy.Change{Kind: haproxy.None}
 	fresh := make(map[haproxy.ServerKey]haproxy.ServerState)
 	for _, b := range want.Backends {
@@ -79,6 +85,7 @@ func (f fakeProxy) Set(_ context.Context, want haproxy.Config) (haproxy.Change, 
 	if structure {
 		change.Kind = haproxy.Reload
 		f.reloads++
+		f.reloaded = time.Now()
 	}
 	f.servers, f.frontends, f.started = fresh, want.Frontends, true
 	return change, nil

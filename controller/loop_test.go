@@ -234,3 +234,43 @@ func TestATakenPortStopsOnlyItself(t *testing.T) {
 		}
 	})
 }
+
+// A change that comes too soon after a reload is made when its time has come,
+// though nothing else happens.
+func TestLoopWaitsForReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		l, engines := testLoop(t, n, load(t, pair))
+		defer start(t, l)()
+		engines["app1"].snapshots <- snapshot("app1", web(1, "app", "todo"))
+		engines["app2"].snapshots <- snapshot("app2")
+		synctest.Wait()
+		n.mu.Lock()
+		n.spacing, n.reloaded = time.Second, time.Now()
+		n.mu.Unlock()
+		for i := range 20 {
+			before := n.reloadCount()
+			yaml := pair
+			if i%2 == 0 {
+				yaml = strings.Replace(pair, "\nrouting:\n", extra, 1)
+			}
+			other := load(t, yaml)
+			l.send(t.Context(), event{cause: "configuration changed", fold: func() { l.offer(t.Context(), other, nil) }})
+			synctest.Wait()
+			if n.reloadCount() != before || l.board.Report().Ready {
+				t.Fatalf("change %d: %d reloads more, ready %v; want it to wait", i, n.reloadCount()-before, l.board.Report().Ready)
+			}
+			time.Sleep(time.Second) // the bubble's clock
+			synctest.Wait()
+			if n.reloadCount() != before+1 || !l.board.Report().Ready {
+				t.Fatalf("change %d: %d reloads more after a second, ready %v", i, n.reloadCount()-before, l.board.Report().Ready)
+			}
+		}
+	})
+}
+
+func (n *node) reloadCount() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.reloads
+}
