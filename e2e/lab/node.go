@@ -37,7 +37,7 @@ func (l *Lab) node(name string) *Node {
 func (n *Node) StartVipilot(ctx context.Context, flags ...string) error {
 	args := append([]string{"run", "--config", n.lab.RepoDir(), "--node", n.Name, "--run-dir", n.RunDir,
 		"--state-dir", n.StateDir, "--listen", StatusAddress}, flags...)
-	d, err := n.daemon(nil, n.lab.vipilot, args...)
+	d, err := n.daemon([]string{"PATH=" + n.BinDir() + ":" + os.Getenv("PATH")}, n.lab.vipilot, args...)
 	if err != nil {
 		return err
 	}
@@ -54,6 +54,9 @@ func (n *Node) StartVipilot(ctx context.Context, flags ...string) error {
 	}
 	return nil
 }
+
+// BinDir is where the node's own programs may be put, before the machine's.
+func (n *Node) BinDir() string { return filepath.Join(n.dir, "bin") }
 
 // Controller is the process started last, nil before.
 func (n *Node) Controller() *Daemon { return n.controller }
