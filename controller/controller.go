@@ -27,7 +27,7 @@ type Input struct {
 	Config   *config.Config
 	Hosts    map[string]discovery.Snapshot
 	Answered map[string]*Answers // by service
-	Health   map[haproxy.ServerKey]haproxy.Health
+	Health   haproxy.Verdicts
 	Taken    map[string]bool // frontends that cannot listen: another program has their port
 	Leaving  bool            // the node is about to stop: announce nothing
 }
@@ -64,6 +64,7 @@ type Pool struct {
 	Members  []Member              // sorted by Name
 	Rejected []discovery.Rejection // sorted by Name
 	Backend  *haproxy.Backend
+	Awaits   bool // a member has still to answer
 }
 
 // Member is one endpoint of a service and the server it becomes.

@@ -32,6 +32,9 @@ type planner struct {
 	views     map[string]*view // by host
 	swarms    swarms
 	pools     []*pool // by index of the service in selection
+	// The same again, as others take them; replaced and never changed.
+	named    map[string]*Pool
+	backends []*haproxy.Backend
 }
 
 // pool is a Pool and what it was made from.
@@ -45,17 +48,9 @@ func (p *planner) desire(in Input) (Desired, error) {
 		return Desired{}, err
 	}
 	dirty := p.lookAtHosts(in)
-	d := Desired{Pools: make(map[string]*Pool, len(p.pools)), Silent: make(map[string]string)}
-	d.HAProxy.Frontends = p.frontends
-	d.HAProxy.Backends = make([]*haproxy.Backend, len(p.pools))
-	for i, service := range p.selection.services {
-		answers := in.Answered[service.Name]
-		if dirty[i] || p.pools[i] == nil || p.pools[i].answers != answers {
-			p.refill(i, answers)
-		}
-		d.Pools[service.Name] = &p.pools[i].Pool
-		d.HAProxy.Backends[i] = p.pools[i].Backend
-	}
+	p.refillPools(in, dirty)
+	d := Desired{Pools: p.named, Silent: make(map[string]string)}
+	d.HAProxy.Frontends, d.HAProxy.Backends = p.frontends, p.backends
 	d.HAProxy.Peers = p.peers
 	d.VRRP = wantVRRP(in.Config, p.node)
 	d.Anycast = wantAnycast(in.Config, p.node)
@@ -81,6 +76,8 @@ func (p *planner) adopt(in Input) error {
 		direct:    direct(in.Config),
 		views:     make(map[string]*view),
 		pools:     make([]*pool, len(services)),
+		named:     make(map[string]*Pool, len(services)),
+		backends:  make([]*haproxy.Backend, len(services)),
 	}
 	return nil
 }
@@ -156,6 +153,24 @@ func markChanged(dirty map[int]bool, old, fresh *view) {
 	}
 }
 
+// refillPools brings the pools up to date.
+func (p *planner) refillPools(in Input, dirty map[int]bool) {
+	var stale []int
+	for i, service := range p.selection.services {
+		if answers := in.Answered[service.Name]; dirty[i] || p.pools[i] == nil || p.pools[i].answers != answers {
+			p.refill(i, answers)
+			stale = append(stale, i)
+		}
+	}
+	if len(stale) == 0 {
+		return
+	}
+	p.named, p.backends = maps.Clone(p.named), slices.Clone(p.backends)
+	for _, i := range stale {
+		p.named[p.selection.services[i].Name], p.backends[i] = &p.pools[i].Pool, p.pools[i].Backend
+	}
+}
+
 // refill makes the pool of service i anew, keeping the backend's identity
 // where nothing about it changed.
 func (p *planner) refill(i int, answers *Answers) {
@@ -180,6 +195,7 @@ func (p *planner) refill(i int, answers *Answers) {
 	fresh.Members = slices.CompactFunc(fresh.Members, func(a, b Member) bool { return a.Server == b.Server })
 	keepLast(fresh.Members)
 	slices.SortFunc(fresh.Rejected, func(a, b discovery.Rejection) int { return cmp.Compare(a.Name, b.Name) })
+	fresh.Awaits = slices.ContainsFunc(fresh.Members, func(m Member) bool { return !m.Answered && !m.Drain })
 	fresh.Backend = wantBackend(service, fresh.Members)
 	if old := p.pools[i]; old != nil && reflect.DeepEqual(old.Backend, fresh.Backend) {
 		fresh.Backend = old.Backend

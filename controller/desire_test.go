@@ -174,7 +174,7 @@ func TestDownEverywhereIsNotAnnounced(t *testing.T) {
 	in := input(t, snapshot("app1", web(1, "app", "todo")))
 	d := answerAll(t, &in)
 	server := backend(t, d, "todo").Servers[0].Name
-	in.Health = map[haproxy.ServerKey]haproxy.Health{{Backend: "todo", Server: server}: haproxy.Down}
+	in.Health = haproxy.NewVerdicts(map[haproxy.ServerKey]haproxy.Health{{Backend: "todo", Server: server}: haproxy.Down})
 	if got := prefixes(desire(t, in)); got != "" {
 		t.Errorf("announced %q though HAProxy says down", got)
 	}

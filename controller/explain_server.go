@@ -67,7 +67,7 @@ func ways(c discovery.Container, want discovery.Want) []status.Note {
 func (x *explainer) serverStep(s config.Service, m Member) status.Step {
 	step := status.Step{Step: "server", Verdict: status.Fail}
 	proxy := x.report.Components.HAProxy
-	health := x.in.Health[haproxy.ServerKey{Backend: s.Name, Server: m.Server}]
+	health := x.in.Health.Of(s.Name, m.Server)
 	switch {
 	case proxy.State != "running":
 		step.Text, step.Next = "HAProxy does not run"+because(proxy.Error), "see haproxy.log in the run directory"
@@ -117,7 +117,7 @@ func (x *explainer) said(s config.Service, m Member) string {
 
 func (x *explainer) othersReady(s config.Service) bool {
 	return slices.ContainsFunc(x.want.Pools[s.Name].Members, func(m Member) bool {
-		return !m.Backup && m.ready(x.in.Health[haproxy.ServerKey{Backend: s.Name, Server: m.Server}])
+		return !m.Backup && m.ready(x.in.Health.Of(s.Name, m.Server))
 	})
 }
 

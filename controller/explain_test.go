@@ -23,7 +23,7 @@ import (
 // CheckResults is what the fake's checks have found last.
 func (f fakeProxy) CheckResults(_ context.Context, backend string) (map[string]haproxy.CheckResult, error) {
 	results := make(map[string]haproxy.CheckResult)
-	for key, health := range f.Servers() {
+	for key, health := range f.verdicts() {
 		r := haproxy.CheckResult{Status: "UP", Check: "L7OK", Words: "Layer7 check passed", Code: 200, Said: "OK", Took: time.Millisecond}
 		if health == haproxy.Down {
 			r = haproxy.CheckResult{Status: "DOWN", Check: "L7STS", Words: "Layer7 wrong status", Code: 503, Said: "Service Unavailable"}
@@ -394,7 +394,7 @@ func TestExplainAgreesWithTheDecision(t *testing.T) {
 		for service, pool := range want.Pools {
 			for _, m := range pool.Members {
 				health := []haproxy.Health{haproxy.Up, haproxy.Down}[random.IntN(2)]
-				in.Health = map[haproxy.ServerKey]haproxy.Health{{Backend: service, Server: m.Server}: health}
+				in.Health = haproxy.NewVerdicts(map[haproxy.ServerKey]haproxy.Health{{Backend: service, Server: m.Server}: health})
 				x.in.Health = in.Health
 				things := x.findName(m.Server)
 				if len(things) == 0 {

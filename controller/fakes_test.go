@@ -93,7 +93,9 @@ func (f fakeProxy) Set(_ context.Context, want haproxy.Config) (haproxy.Change, 
 
 func (f fakeProxy) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (f fakeProxy) Health() <-chan struct{}       { return f.pokes }
-func (f fakeProxy) Servers() map[haproxy.ServerKey]haproxy.Health {
+func (f fakeProxy) Servers() haproxy.Verdicts     { return haproxy.NewVerdicts(f.verdicts()) }
+
+func (f fakeProxy) verdicts() map[haproxy.ServerKey]haproxy.Health {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	copied := make(map[haproxy.ServerKey]haproxy.Health)

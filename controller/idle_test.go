@@ -23,7 +23,7 @@ type (
 func (idleProxy) Set(context.Context, haproxy.Config) (haproxy.Change, error) {
 	return haproxy.Change{Kind: haproxy.Runtime}, nil
 }
-func (idleProxy) Servers() map[haproxy.ServerKey]haproxy.Health       { return nil }
+func (idleProxy) Servers() haproxy.Verdicts                           { return nil }
 func (idleProxy) Status() haproxy.Status                              { return haproxy.Status{Running: true} }
 func (idleElection) Set(context.Context, vrrp.Config) (bool, error)   { return false, nil }
 func (idleElection) Status() vrrp.Status                              { return vrrp.Status{} }

@@ -156,8 +156,9 @@ func (l *loop) settle(ctx context.Context, cause string) {
 	if changed != "" {
 		l.log.Info("applied", "changed", changed, "cause", cause, "took", time.Since(began).Round(10*time.Microsecond))
 	}
-	l.memory.keepEndpoints(l.in.Hosts, l.in.Answered)
 	l.publish(cause)
+	known := l.known.Load()
+	l.memory.keepEndpoints(known.in.Hosts, known.want.Pools)
 }
 
 // after arranges another round when one failed; a round that succeeds calms

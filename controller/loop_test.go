@@ -174,7 +174,7 @@ func TestMemorySurvives(t *testing.T) {
 	in := input(t, snapshot("app1", web(1, "app", "todo")))
 	answerAll(t, &in)
 	l.memory.keepConfig(in.Config)
-	l.memory.keepEndpoints(in.Hosts, in.Answered)
+	l.memory.keepEndpoints(in.Hosts, desire(t, in).Pools)
 	l.memory.writeEndpoints(<-l.memory.endpoints)
 
 	again := newMemory(l.memory.dir, l.log)

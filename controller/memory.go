@@ -1,14 +1,17 @@
 package controller
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/vipilot/vipilot/config"
@@ -16,9 +19,12 @@ import (
 	"github.com/vipilot/vipilot/render"
 )
 
-// stateVersion is written into every file of the state directory; a file of
-// another version is not read.
-const stateVersion = 1
+// The versions of the files of the state directory; a file of another version
+// is not read.
+const (
+	stateVersion     = 1
+	endpointsVersion = 2
+)
 
 // memory keeps on disk what a restart must not lose: the last configuration
 // that worked, and the last endpoints. Writing happens beside the loop and
@@ -27,7 +33,14 @@ type memory struct {
 	dir       string
 	log       *slog.Logger
 	config    *config.Config // last kept
-	endpoints chan rememberedEndpoints
+	endpoints chan kept
+}
+
+// kept is what is to be remembered of the endpoints. It is taken from values
+// that nobody changes, and becomes a file only when it is written.
+type kept struct {
+	hosts map[string]discovery.Snapshot
+	pools map[string]*Pool
 }
 
 type rememberedConfig struct {
@@ -41,21 +54,33 @@ type rememberedBad struct {
 	badRevision
 }
 
-type rememberedEndpoints struct {
-	Version  int                              `json:"version"`
-	Hosts    map[string][]discovery.Container `json:"hosts"`
-	Nodes    map[string]string                `json:"nodes,omitempty"`  // by host, what it is in its Swarm
-	Swarms   map[string]*discovery.Swarm      `json:"swarms,omitempty"` // by host, what it tells as a manager
-	Answered map[string]map[string]time.Time  `json:"answered"`
+// A line of endpoints.json: the first has Version, and each of the others a
+// host, with all that it ran, or a service, with who has answered.
+type remembered struct {
+	Version    int                   `json:"version,omitempty"`
+	Host       string                `json:"host,omitempty"`
+	Containers []discovery.Container `json:"containers,omitempty"`
+	Node       string                `json:"node,omitempty"`  // what the host is in its Swarm
+	Swarm      *discovery.Swarm      `json:"swarm,omitempty"` // what it tells as a manager
+	Service    string                `json:"service,omitempty"`
+	Answered   map[string]time.Time  `json:"answered,omitempty"` // by server
 }
 
 func newMemory(dir string, log *slog.Logger) *memory {
-	return &memory{dir: dir, log: log, endpoints: make(chan rememberedEndpoints, 1)}
+	return &memory{dir: dir, log: log, endpoints: make(chan kept, 1)}
 }
 
-// run writes endpoints until ctx ends, at most once a second; the last state
-// is written before it returns.
+// Rest of run between two files: a second, and where there is much to write
+// nine times as long as that took.
+const (
+	keepRest   = time.Second
+	keepFactor = 9
+)
+
+// run writes endpoints until ctx ends; the last state is written before it
+// returns.
 func (m *memory) run(ctx context.Context) {
+	var rest time.Duration
 	for {
 		select {
 		case <-ctx.Done():
@@ -66,11 +91,13 @@ func (m *memory) run(ctx context.Context) {
 			}
 			return
 		case e := <-m.endpoints:
+			began := time.Now()
 			m.writeEndpoints(e)
+			rest = max(keepRest, keepFactor*time.Since(began))
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(time.Second):
+		case <-time.After(rest):
 		}
 	}
 }
@@ -101,35 +128,55 @@ func (m *memory) loadBad() (badRevision, error) {
 	return r.badRevision, err
 }
 
-// keepEndpoints hands the newest endpoints to run. It never blocks.
-func (m *memory) keepEndpoints(hosts map[string]discovery.Snapshot, answered map[string]*Answers) {
-	e := rememberedEndpoints{
-		Version: stateVersion, Hosts: make(map[string][]discovery.Container), Answered: make(map[string]map[string]time.Time),
-		Nodes: make(map[string]string), Swarms: make(map[string]*discovery.Swarm),
-	}
-	for name, s := range hosts {
-		e.Hosts[name] = s.Containers
-		if s.Node != "" {
-			e.Nodes[name] = s.Node
-		}
-		if s.Swarm != nil {
-			e.Swarms[name] = s.Swarm
-		}
-	}
-	for service, a := range answered {
-		e.Answered[service] = a.Started
+// keepEndpoints hands the newest endpoints to run; neither map is changed any
+// more. It never blocks.
+func (m *memory) keepEndpoints(hosts map[string]discovery.Snapshot, pools map[string]*Pool) {
+	if pools == nil {
+		return // no round was made yet: nothing is newer than the file
 	}
 	select {
 	case <-m.endpoints: // an older state that nobody has written
 	default:
 	}
-	m.endpoints <- e
+	m.endpoints <- kept{hosts, pools}
 }
 
-func (m *memory) writeEndpoints(e rememberedEndpoints) {
-	if err := m.write("endpoints.json", e); err != nil {
+func (m *memory) writeEndpoints(e kept) {
+	if err := render.StreamFile(filepath.Join(m.dir, "endpoints.json"), 0o600, e.write); err != nil {
 		m.log.Error("remember endpoints", "err", err)
 	}
+}
+
+// write writes the lines one by one: as one text they would take the memory of
+// all endpoints again.
+func (e kept) write(w io.Writer) error {
+	lines := json.NewEncoder(w)
+	if err := lines.Encode(remembered{Version: endpointsVersion}); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.hosts)) {
+		s := e.hosts[name]
+		if err := lines.Encode(remembered{Host: name, Containers: s.Containers, Node: s.Node, Swarm: s.Swarm}); err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.pools)) {
+		if err := lines.Encode(remembered{Service: name, Answered: e.pools[name].answered()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answered are the servers that have answered, and since which start.
+func (p *Pool) answered() map[string]time.Time {
+	started := make(map[string]time.Time)
+	for _, m := range p.Members {
+		if m.Answered && !m.Static {
+			started[m.Server] = m.Started
+		}
+	}
+	return started
 }
 
 func (m *memory) write(name string, value any) error {
@@ -157,17 +204,30 @@ func (m *memory) loadConfig() (*config.Config, error) {
 
 // loadEndpoints puts the remembered endpoints into in, as stale.
 func (m *memory) loadEndpoints(in *Input) error {
-	var r rememberedEndpoints
-	if err := m.read("endpoints.json", &r); err != nil {
-		return err
+	f, err := os.Open(filepath.Join(m.dir, "endpoints.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
 	}
-	for host, containers := range r.Hosts {
-		in.Hosts[host] = discovery.Snapshot{Host: host, Containers: containers, Node: r.Nodes[host], Swarm: r.Swarms[host], StaleSince: time.Now()}
+	if err != nil {
+		return fmt.Errorf("read state: %w", err)
 	}
-	for service, started := range r.Answered {
-		in.Answered[service] = &Answers{Started: maps.Clone(started)}
+	defer f.Close()
+	lines := json.NewDecoder(bufio.NewReader(f))
+	for first := true; ; first = false {
+		var r remembered
+		switch err := lines.Decode(&r); {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return fmt.Errorf("read state endpoints.json: %w; the rest of it is ignored", err)
+		case first && r.Version != endpointsVersion:
+			return fmt.Errorf("read state endpoints.json: version %d, this vipilot writes %d; it is ignored", r.Version, endpointsVersion)
+		case r.Host != "":
+			in.Hosts[r.Host] = discovery.Snapshot{Host: r.Host, Containers: r.Containers, Node: r.Node, Swarm: r.Swarm, StaleSince: time.Now()}
+		case len(r.Answered) > 0:
+			in.Answered[r.Service] = &Answers{Started: r.Answered}
+		}
 	}
-	return nil
 }
 
 // read decodes a file of the state directory; a missing one, and one of

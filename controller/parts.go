@@ -20,7 +20,7 @@ type (
 		Run(ctx context.Context) error
 		Predecessor(ctx context.Context) (ready map[haproxy.ServerKey]haproxy.Health, ok bool)
 		Health() <-chan struct{}
-		Servers() map[haproxy.ServerKey]haproxy.Health
+		Servers() haproxy.Verdicts
 		Status() haproxy.Status
 		CheckResults(ctx context.Context, backend string) (map[string]haproxy.CheckResult, error)
 		Close(ctx context.Context) error

@@ -139,7 +139,7 @@ func silence(in Input, node config.Node, vip config.VIP, d *Desired) string {
 		}
 		services = append(services, s.Name)
 		for _, m := range d.Pools[s.Name].Members {
-			if m.ready(in.Health[haproxy.ServerKey{Backend: s.Name, Server: m.Server}]) {
+			if m.ready(in.Health.Of(s.Name, m.Server)) {
 				return ""
 			}
 		}

@@ -11,13 +11,8 @@ import (
 	"github.com/vipilot/vipilot/haproxy"
 )
 
-// Timing of the first dials to a new endpoint. A process that was just started
-// listens within milliseconds or takes its time; the wait grows accordingly.
-const (
-	firstProbeWait = 2 * time.Millisecond
-	maxProbeWait   = time.Second
-	probeTimeout   = 2 * time.Second
-)
+// probeTimeout bounds one dial, with the answer to it.
+const probeTimeout = 2 * time.Second
 
 // probe is one endpoint that has not answered yet.
 type probe struct {
@@ -26,57 +21,6 @@ type probe struct {
 	address string
 	path    string // HTTP check; "" = a connection is an answer
 	host    string // the check's Host header; "" = localhost
-}
-
-// prober dials new endpoints until they answer, each on its own, and tells
-// the loop. It belongs to the loop's goroutine; only answered is called from
-// others.
-type prober struct {
-	ctx      context.Context
-	answered func(p probe, took time.Duration)
-	running  map[probe]context.CancelFunc
-}
-
-func newProber(ctx context.Context, answered func(p probe, took time.Duration)) *prober {
-	return &prober{ctx: ctx, answered: answered, running: make(map[probe]context.CancelFunc)}
-}
-
-// set makes want the endpoints that are dialed: new ones are started, those
-// no longer wanted are given up.
-func (p *prober) set(want map[probe]bool) {
-	for one, cancel := range p.running {
-		if !want[one] {
-			cancel()
-			delete(p.running, one)
-		}
-	}
-	for one := range want {
-		if _, ok := p.running[one]; ok {
-			continue
-		}
-		ctx, cancel := context.WithCancel(p.ctx)
-		p.running[one] = cancel
-		began := time.Now()
-		go func() {
-			if untilAnswer(ctx, one) == nil {
-				p.answered(one, time.Since(began))
-			}
-		}()
-	}
-}
-
-// untilAnswer dials again and again until the endpoint answers or ctx ends.
-func untilAnswer(ctx context.Context, p probe) error {
-	for wait := firstProbeWait; ; wait = min(2*wait, maxProbeWait) {
-		if ask(ctx, p) == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-		}
-	}
 }
 
 // ask dials once. With a path the answer must be what HAProxy's own check
@@ -116,6 +60,9 @@ func ask(ctx context.Context, p probe) error {
 func wantProbes(d Desired) map[probe]bool {
 	want := make(map[probe]bool)
 	for service, pool := range d.Pools {
+		if !pool.Awaits {
+			continue
+		}
 		for _, m := range pool.Members {
 			if m.Answered || m.Drain {
 				continue

@@ -28,7 +28,7 @@ type prospect struct {
 	lost   losses
 	nodes  []config.Node // alive
 	want   map[string]*Desired
-	health map[haproxy.ServerKey]haproxy.Health
+	health haproxy.Verdicts
 }
 
 // foresee asks Desire for every node, with nothing lost.
@@ -68,7 +68,8 @@ func decide(in Input, given Given) (*Desired, error) {
 // without is p after losses. What HAProxy and keepalived of a node want does
 // not depend on the others, so only health and routes are decided again.
 func (p *prospect) without(lost losses) *prospect {
-	left := &prospect{cfg: p.cfg, lost: lost, want: make(map[string]*Desired), health: make(map[haproxy.ServerKey]haproxy.Health)}
+	left := &prospect{cfg: p.cfg, lost: lost, want: make(map[string]*Desired)}
+	single := make(map[haproxy.ServerKey]haproxy.Health)
 	for _, node := range p.cfg.Nodes {
 		if lost.nodes[node.Name] {
 			continue
@@ -76,9 +77,10 @@ func (p *prospect) without(lost losses) *prospect {
 		want := *p.want[node.Name]
 		for service, pool := range want.Pools {
 			for _, m := range pool.Members {
-				left.health[haproxy.ServerKey{Backend: service, Server: m.Server}] = left.verdict(m)
+				single[haproxy.ServerKey{Backend: service, Server: m.Server}] = left.verdict(m)
 			}
 		}
+		left.health = haproxy.NewVerdicts(single)
 		want.Silent = make(map[string]string)
 		want.Routing = wantRouting(Input{Node: node.Name, Config: p.cfg, Health: left.health}, node, &want)
 		left.nodes, left.want[node.Name] = append(left.nodes, node), &want
@@ -107,7 +109,7 @@ func (p *prospect) ready(service config.Service) []Member {
 			continue
 		}
 		for _, m := range pool.Members {
-			if m.ready(p.health[haproxy.ServerKey{Backend: service.Name, Server: m.Server}]) {
+			if m.ready(p.health.Of(service.Name, m.Server)) {
 				ready = append(ready, m)
 			}
 		}

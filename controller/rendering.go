@@ -113,14 +113,14 @@ func (d *Desired) give(cfg *config.Config, given Given) error {
 }
 
 // allUp is the health of a node on which every server passes its check.
-func (d *Desired) allUp() map[haproxy.ServerKey]haproxy.Health {
+func (d *Desired) allUp() haproxy.Verdicts {
 	health := make(map[haproxy.ServerKey]haproxy.Health)
 	for service, pool := range d.Pools {
 		for _, m := range pool.Members {
 			health[haproxy.ServerKey{Backend: service, Server: m.Server}] = haproxy.Up
 		}
 	}
-	return health
+	return haproxy.NewVerdicts(health)
 }
 
 // renderRoutes tells the routing state without its passwords.

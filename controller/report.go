@@ -3,9 +3,11 @@ package controller
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/vipilot/vipilot/config"
@@ -20,14 +22,22 @@ import (
 // a service until the service's pool or a server's health changes.
 type reporter struct {
 	last     *status.Report
-	services map[string]told
+	config   *config.Config
+	services []told // by index of the service in config
+	named    map[string]status.Service
+	hosts    map[string]counted
 }
 
 type told struct {
-	pool    *Pool
-	stale   string // which hosts were stale
-	health  uint64 // sum over the servers' health
-	service status.Service
+	pool   *Pool
+	stale  string // which hosts were stale
+	health *haproxy.BackendHealth
+}
+
+// counted is how many of a host's containers run.
+type counted struct {
+	first          *discovery.Container
+	count, running int
 }
 
 // publish makes the report of this moment and emits what differs from the
@@ -126,12 +136,7 @@ func (l *loop) reportHosts() map[string]status.Host {
 	}
 	for _, h := range l.in.Config.Hosts {
 		s := l.in.Hosts[h.Name]
-		one := status.Host{State: "connecting", Error: text(s.Err)}
-		for _, c := range s.Containers {
-			if c.State == discovery.Running {
-				one.Containers++
-			}
-		}
+		one := status.Host{State: "connecting", Error: text(s.Err), Containers: l.report.count(h.Name, s.Containers)}
 		switch {
 		case s.Connected:
 			one.State = "connected"
@@ -212,45 +217,50 @@ func (l *loop) whyNot(v config.VIP, role string, state remote.State, reachable b
 }
 
 func (l *loop) reportServices() map[string]status.Service {
-	services := make(map[string]status.Service, len(l.applied.want.Pools))
-	memory := make(map[string]told, len(l.applied.want.Pools))
 	if l.in.Config == nil {
-		return services
+		return make(map[string]status.Service)
+	}
+	r := &l.report
+	if r.config != l.in.Config {
+		r.config, r.services = l.in.Config, make([]told, len(l.in.Config.Services))
+		r.named = make(map[string]status.Service, len(r.services))
 	}
 	stale := l.staleHosts()
 	lost := l.staleSwarms()
 	key := fmt.Sprint(stale, lost)
-	for _, s := range l.in.Config.Services {
-		pool := l.applied.want.Pools[s.Name]
-		if pool == nil {
-			services[s.Name] = status.Service{VIP: s.VIP, Endpoints: []status.Endpoint{}, Rejected: []status.Rejection{}}
+	own := sync.OnceFunc(func() { r.named = maps.Clone(r.named) }) // the last report has the old one
+	for i, s := range l.in.Config.Services {
+		now := told{l.applied.want.Pools[s.Name], key, l.in.Health[s.Name]}
+		if r.services[i] == now {
 			continue
 		}
-		sum := l.healthSum(s.Name, pool)
-		known, ok := l.report.services[s.Name]
-		if !ok || known.pool != pool || known.stale != key || known.health != sum || known.service.VIP != s.VIP {
-			known = told{pool: pool, stale: key, health: sum, service: l.reportService(s, pool, stale, lost)}
+		own()
+		r.services[i] = now
+		if r.named[s.Name] = (status.Service{VIP: s.VIP, Endpoints: []status.Endpoint{}, Rejected: []status.Rejection{}}); now.pool != nil {
+			r.named[s.Name] = l.reportService(s, now.pool, stale, lost)
 		}
-		memory[s.Name] = known
-		services[s.Name] = known.service
 	}
-	l.report.services = memory
-	return services
+	return r.named
 }
 
-// healthSum changes whenever the health of one of the pool's servers does.
-func (l *loop) healthSum(service string, pool *Pool) uint64 {
-	var sum uint64
-	for _, m := range pool.Members {
-		sum *= 3
-		switch l.in.Health[haproxy.ServerKey{Backend: service, Server: m.Server}] {
-		case haproxy.Up:
-			sum++
-		case haproxy.Down:
-			sum += 2
+// count gives the number of a host's containers that run.
+func (r *reporter) count(host string, containers []discovery.Container) int {
+	known := r.hosts[host]
+	now := counted{running: known.running}
+	if now.first, now.count = identity(containers); now == known {
+		return known.running
+	}
+	now.running = 0
+	for _, c := range containers {
+		if c.State == discovery.Running {
+			now.running++
 		}
 	}
-	return sum
+	if r.hosts == nil {
+		r.hosts = make(map[string]counted)
+	}
+	r.hosts[host] = now
+	return now.running
 }
 
 func (l *loop) staleHosts() map[string]time.Time {
@@ -267,7 +277,7 @@ func (l *loop) reportService(s config.Service, pool *Pool, stale, lost map[strin
 	r := status.Service{VIP: s.VIP, Endpoints: []status.Endpoint{}, Rejected: []status.Rejection{}}
 	for _, m := range pool.Members {
 		e := status.Endpoint{Name: m.Name, Address: m.target(), State: "ready"}
-		health := l.in.Health[haproxy.ServerKey{Backend: s.Name, Server: m.Server}]
+		health := l.in.Health.Of(s.Name, m.Server)
 		switch {
 		case m.Drain:
 			e.State, e.Reason = "drain", string(m.Reason)

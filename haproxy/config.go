@@ -107,16 +107,3 @@ type Server struct {
 	Weight  int // 0..256
 	Backup  bool
 }
-
-// Health is what HAProxy says of a server.
-type Health string
-
-// HAProxy's verdict on a server.
-const (
-	Up      Health = "up"
-	Down    Health = "down"
-	Unknown Health = ""
-)
-
-// ServerKey names a server in a backend.
-type ServerKey struct{ Backend, Server string }

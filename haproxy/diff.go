@@ -63,7 +63,11 @@ func causes(have, want Config) iter.Seq[string] {
 		if cause := peersCause(have, want); cause != "" && !yield(cause) {
 			return
 		}
-		for o, n := range pairs(have.Frontends, want.Frontends, frontendName) {
+		frontends := pairs(have.Frontends, want.Frontends, frontendName)
+		if sameFrontends(have, want) {
+			frontends = func(func(*Frontend, *Frontend) bool) {}
+		}
+		for o, n := range frontends {
 			if cause := frontendCause(o, n); cause != "" && !yield(cause) {
 				return
 			}

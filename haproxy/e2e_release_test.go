@@ -154,13 +154,13 @@ func TestE2EOutlierIsEjected(t *testing.T) {
 		if status, _, _ := fetch(port, "x", "/"); status == 500 {
 			failed++
 		}
-		return l.Servers()[ServerKey{"app", "sick"}] == Down
+		return l.Servers().Of("app", "sick") == Down
 	})
 	if failed < 5 || failed > 8 {
 		t.Errorf("%d clients met it, want about 5", failed)
 	}
 	sick.Store(false)
-	l.eventually("it is back once its checks pass", func() bool { return l.Servers()[ServerKey{"app", "sick"}] == Up })
+	l.eventually("it is back once its checks pass", func() bool { return l.Servers().Of("app", "sick") == Up })
 }
 
 // A request whose server hangs up without an answer is sent to another one

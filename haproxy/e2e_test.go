@@ -279,7 +279,7 @@ func TestE2EReloadKeepsVerdicts(t *testing.T) {
 	want := simple(port, a, dead, drained)
 	l.set(want)
 	key := ServerKey{"app", "dead"}
-	l.eventually("dead is down", func() bool { return l.Servers()[key] == Down })
+	l.eventually("dead is down", func() bool { return l.Servers().Of(key.Backend, key.Server) == Down })
 	want.Frontends = append(want.Frontends, Frontend{Name: "other", Mode: HTTP, Binds: []Bind{{loopback, other}}, Default: "app"})
 	l.set(want)
 	_, list, err := l.showServers(t.Context(), "app")
@@ -394,7 +394,7 @@ func TestE2EAdoption(t *testing.T) {
 	// The feed comes back although its socket was gone for a while.
 	gone := Server{Name: "gone", Address: netip.AddrPortFrom(loopback, freePort(t)), State: Ready, Weight: 100}
 	l.set(simple(port, a, c, gone))
-	l.eventually("gone is down", func() bool { return l.Servers()[ServerKey{"app", "gone"}] == Down })
+	l.eventually("gone is down", func() bool { return l.Servers().Of("app", "gone") == Down })
 
 	l.successor() // another structure
 	want := simple(port, a)
@@ -434,12 +434,12 @@ func TestE2EHealthFeed(t *testing.T) {
 	a := serve(t, n, "a")
 	b := app(t, "b")
 	l.set(simple(port, a, b))
-	if l.Servers()[ServerKey{"app", "a"}] != Up {
+	if l.Servers().Of("app", "a") != Up {
 		t.Fatal("a is not up at once")
 	}
 	n.Close()
 	began := time.Now()
-	l.eventually("a is down", func() bool { return l.Servers()[ServerKey{"app", "a"}] == Down })
+	l.eventually("a is down", func() bool { return l.Servers().Of("app", "a") == Down })
 	t.Logf("down known after %v (checks every 100 ms, fall 2)", time.Since(began))
 	select {
 	case <-l.Health():

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -90,8 +89,7 @@ type HAProxy struct {
 	// seen guards what readers see; it is held for moments only.
 	seen   sync.Mutex
 	status Status
-	health map[ServerKey]Health
-	shared bool // health was handed out and must be copied before a change
+	health Verdicts
 }
 
 // New prepares a HAProxy; nothing happens before the first Set.
@@ -121,7 +119,6 @@ func New(opts Options) *HAProxy {
 		poke:    make(chan struct{}, 1),
 		unsaved: make(chan struct{}, 1),
 		status:  Status{StatsSocket: paths.stats()},
-		health:  make(map[ServerKey]Health),
 	}
 }
 
@@ -144,7 +141,7 @@ func (h *HAProxy) Set(ctx context.Context, want Config) (Change, error) {
 }
 
 func (h *HAProxy) set(ctx context.Context, want Config) (Change, error) {
-	if err := checkConfig(want, h.checked()); err != nil {
+	if err := h.check(want); err != nil {
 		return Change{Kind: None}, err
 	}
 	if h.closing {
@@ -160,15 +157,6 @@ func (h *HAProxy) set(ctx context.Context, want Config) (Change, error) {
 		return h.takeOver(ctx, want)
 	}
 	return h.converge(ctx, want)
-}
-
-// checked reports which backends were found good before.
-func (h *HAProxy) checked() func(*Backend) bool {
-	good := make(map[*Backend]bool, len(h.applied.Backends))
-	for _, b := range h.applied.Backends {
-		good[b] = true
-	}
-	return func(b *Backend) bool { return good[b] }
 }
 
 // converge goes from what is applied to want.
@@ -217,12 +205,10 @@ func (h *HAProxy) alive() bool {
 // pokes coalesce. It is never closed.
 func (h *HAProxy) Health() <-chan struct{} { return h.poke }
 
-// Servers is the latest known health of every server. The caller may keep the
-// map and must not change it.
-func (h *HAProxy) Servers() map[ServerKey]Health {
+// Servers is the latest known health of every server.
+func (h *HAProxy) Servers() Verdicts {
 	h.seen.Lock()
 	defer h.seen.Unlock()
-	h.shared = true
 	return h.health
 }
 
@@ -238,26 +224,9 @@ func (h *HAProxy) Status() Status {
 func (h *HAProxy) setHealth(verdicts map[ServerKey]Health, gone []ServerKey) {
 	h.seen.Lock()
 	defer h.seen.Unlock()
-	changed := false
-	own := func() {
-		changed = true
-		if h.shared {
-			h.health, h.shared = maps.Clone(h.health), false
-		}
-	}
-	for key, v := range verdicts {
-		if old, ok := h.health[key]; !ok || old != v {
-			own()
-			h.health[key] = v
-		}
-	}
-	for _, key := range gone {
-		if _, ok := h.health[key]; ok {
-			own()
-			delete(h.health, key)
-		}
-	}
+	next, changed := h.health.with(verdicts, gone)
 	if changed {
+		h.health = next
 		signal(h.poke)
 	}
 }

@@ -24,8 +24,9 @@ const adminMaint, adminDrain = 0x01, 0x08
 func parseState(text string) ([]observed, error) {
 	var column map[string]int
 	var list []observed
+	var fields []string // one list for all lines: there may be tens of thousands
 	for line := range strings.Lines(text) {
-		fields := strings.Fields(line)
+		fields = slices.AppendSeq(fields[:0], strings.FieldsSeq(line))
 		switch {
 		case len(fields) == 0 || (column == nil && len(fields) == 1 && fields[0] == "1"):
 			continue
@@ -46,6 +47,9 @@ func parseState(text string) ([]observed, error) {
 		o, err := parseServer(fields, column)
 		if err != nil {
 			return nil, err
+		}
+		if list == nil {
+			list = make([]observed, 0, strings.Count(text, "\n"))
 		}
 		o.line = strings.TrimSpace(line)
 		list = append(list, o)

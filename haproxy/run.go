@@ -182,11 +182,11 @@ func (h *HAProxy) look(ctx context.Context, backend string) error {
 	}
 	var gone []ServerKey
 	if backend == "" {
-		for key := range h.Servers() {
+		h.Servers().keys(func(key ServerKey) {
 			if _, ok := verdicts[key]; !ok {
 				gone = append(gone, key)
 			}
-		}
+		})
 		h.countWorkers()
 		if h.replaced() {
 			signal(h.poke) // the next Set reloads

@@ -28,9 +28,11 @@ func (d *deletion) next() time.Time {
 // HAProxy is asked what it has before it is told what to do.
 func (h *HAProxy) update(ctx context.Context, want Config) (changed bool, err error) {
 	p := plan{h: h}
-	for o, n := range pairs(h.applied.Frontends, want.Frontends, frontendName) {
-		if err := p.frontend(ctx, o, n); err != nil {
-			return false, err
+	if !sameFrontends(h.applied, want) || len(h.unsure) > 0 {
+		for o, n := range pairs(h.applied.Frontends, want.Frontends, frontendName) {
+			if err := p.frontend(ctx, o, n); err != nil {
+				return false, err
+			}
 		}
 	}
 	for o, n := range pairs(h.applied.Backends, want.Backends, backendName) {

@@ -129,7 +129,7 @@ func TestReconcileHealsAnything(t *testing.T) {
 	if h.leaving[ServerKey{"b", "old"}] == nil {
 		t.Error("the stranger is not due for deletion")
 	}
-	if _, ok := h.Servers()[ServerKey{"b", "old"}]; ok {
+	if h.Servers().has(ServerKey{"b", "old"}) {
 		t.Error("the stranger has a health")
 	}
 	f.servers["a/s1"].address = "10.77.0.99:1"
@@ -176,7 +176,7 @@ func TestDeletionIsLate(t *testing.T) {
 	if d == nil || time.Until(d.due) < 29*time.Second {
 		t.Fatalf("deletion: %+v", d)
 	}
-	if _, ok := h.Servers()[ServerKey{"a", "s2"}]; ok {
+	if h.Servers().has(ServerKey{"a", "s2"}) {
 		t.Error("a server that left has a health")
 	}
 }
@@ -243,7 +243,7 @@ func BenchmarkSetOneServer(b *testing.B) {
 		if i%2 == 1 {
 			want = without
 		}
-		if err := checkConfig(want, h.checked()); err != nil {
+		if err := h.check(want); err != nil {
 			b.Fatal(err)
 		}
 		if change, err := h.converge(b.Context(), want); err != nil || change.Kind != Runtime {

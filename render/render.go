@@ -4,9 +4,11 @@
 package render
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"text/template"
@@ -39,21 +41,32 @@ func WriteFile(path string, data []byte, perm os.FileMode) (changed bool, err er
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return false, fmt.Errorf("write %s: %w", path, err)
 	}
+	err = StreamFile(path, perm, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+	return err == nil, err
+}
+
+// StreamFile gives the file at path the content that write writes, in one
+// step, as [WriteFile] does; after an error the file is what it was.
+func StreamFile(path string, perm os.FileMode, write func(io.Writer) error) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return false, fmt.Errorf("write %s: %w", path, err)
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return false, fmt.Errorf("write %s: %w", path, err)
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	defer os.Remove(tmp.Name()) // fails, rightly, once renamed
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Chmod(perm), tmp.Close())
+	buffered := bufio.NewWriter(tmp)
+	err = write(buffered)
+	err = errors.Join(err, buffered.Flush(), tmp.Chmod(perm), tmp.Close())
 	if err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}
 	if err != nil {
-		return false, fmt.Errorf("write %s: %w", path, err)
+		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return true, nil
+	return nil
 }

@@ -27,7 +27,7 @@ func Diff(old, new *Report, cause string) []Event {
 	d.states("host", "", hostStates(old), hostStates(new))
 	d.states("vip", "", vipRoles(old), vipRoles(new))
 	d.prefixes(old.VIPs, new.VIPs)
-	for _, name := range keys(old.Services, new.Services) {
+	for _, name := range changedServices(old.Services, new.Services) {
 		d.service(name, old.Services[name], new.Services[name])
 	}
 	return d.events
@@ -87,12 +87,32 @@ func (d *diff) prefixes(old, new map[string]VIP) {
 	}
 }
 
-// service compares two states of one service. Unchanged ones, nearly all of
-// them in most rounds, cost a comparison and no memory.
-func (d *diff) service(name string, old, new Service) {
-	if slices.Equal(old.Endpoints, new.Endpoints) && slices.Equal(old.Rejected, new.Rejected) {
-		return
+// changedServices names those that are not the same in both, sorted. Nearly
+// all are in most rounds, and mostly share their lists: that costs no memory,
+// and no look at endpoints.
+func changedServices(old, new map[string]Service) []string {
+	var names []string
+	for name, s := range new {
+		if was := old[name]; !equal(was.Endpoints, s.Endpoints) || !equal(was.Rejected, s.Rejected) {
+			names = append(names, name)
+		}
 	}
+	for name := range old {
+		if _, ok := new[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// equal is slices.Equal, at once where both are one list.
+func equal[T comparable](a, b []T) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
+}
+
+// service compares two states of one service.
+func (d *diff) service(name string, old, new Service) {
 	was, is := standings(old), standings(new)
 	for _, key := range keys(was, is) {
 		from, known := was[key]

@@ -229,12 +229,12 @@ func TestDisobedient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		timeout := 120
 		f := &fakeContainer{id: strings.Repeat("a", 64), name: "a", state: "running", ip: 2, started: time.Now()}
-		c, err := fromInspect(f.inspect(), nil)
+		c, err := fromInspect(read(f.inspect()), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		k := newKeeper("app1", slog.New(slog.DiscardHandler), nil)
-		k.view.put(newRecord(c, &container.Config{StopTimeout: &timeout}))
+		k.view.put(newRecord(c, "", &timeout))
 		k.up = true
 		now := time.Now().Add(time.Second)
 		k.event(t.Context(), events.Message{Action: events.ActionKill, TimeNano: now.UnixNano(), Actor: events.Actor{ID: f.id, Attributes: map[string]string{"signal": "15"}}}, now)

@@ -407,3 +407,15 @@ func checkSnapshot(t *testing.T, s discovery.Snapshot) {
 		}
 	}
 }
+
+// read is what the watcher takes of an answer.
+func read(answer container.InspectResponse) (in inspection) {
+	data, err := json.Marshal(answer)
+	if err == nil {
+		err = json.Unmarshal(data, &in)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return in
+}

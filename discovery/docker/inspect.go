@@ -31,24 +31,22 @@ const (
 	realtime0 = 34 // SIGRTMIN
 )
 
-// newRecord takes from conf, where there is one, how the container is stopped.
-func newRecord(c discovery.Container, conf *container.Config) record {
+// newRecord takes how the container is stopped, where it says: by which
+// signal, and within how many seconds.
+func newRecord(c discovery.Container, signal string, timeout *int) record {
 	r := record{Container: c, stopSignal: int(unix.SIGTERM), grace: minGrace}
-	if conf == nil {
-		return r
-	}
-	if n := signalNumber(conf.StopSignal); n > 0 {
+	if n := signalNumber(signal); n > 0 {
 		r.stopSignal = n
 	}
-	if conf.StopTimeout != nil {
-		r.grace = max(r.grace, min(time.Duration(*conf.StopTimeout)*time.Second, 24*time.Hour)+graceRoom)
+	if timeout != nil {
+		r.grace = max(r.grace, min(time.Duration(*timeout)*time.Second, 24*time.Hour)+graceRoom)
 	}
 	return r
 }
 
 // stopped is r once it has ended: what identifies it stays, nothing else.
 func (r record) stopped() record {
-	return newRecord(discovery.Container{ID: r.ID, Name: r.Name, Image: r.Image, Labels: r.Labels, State: discovery.Stopped}, nil)
+	return newRecord(discovery.Container{ID: r.ID, Name: r.Name, Image: r.Image, Labels: r.Labels, State: discovery.Stopped}, "", nil)
 }
 
 // isStop reports whether a kill event's signal asks the container to end.
@@ -82,15 +80,15 @@ func isName(s string) bool { return containerName.MatchString(s) }
 
 // fromInspect reads a container as the engine describes it. drivers are those
 // of its networks, by network id. It fails on an answer that no engine gives.
-func fromInspect(in container.InspectResponse, drivers map[string]string) (discovery.Container, error) {
-	if in.ContainerJSONBase == nil || in.State == nil || in.Config == nil {
+func fromInspect(in inspection, drivers map[string]string) (discovery.Container, error) {
+	if in.State == nil || in.Config == nil {
 		return discovery.Container{}, fmt.Errorf("inspect container: the engine's answer has no state or no configuration")
 	}
 	c, err := identify(in.ID, in.Name)
 	if err != nil {
 		return discovery.Container{}, err
 	}
-	c.Image, c.Labels = in.Config.Image, maps.Clone(in.Config.Labels)
+	c.Image, c.Labels = in.Config.Image, in.Config.Labels
 	switch {
 	case in.State.Status == container.StatePaused:
 		c.State = discovery.Paused
@@ -106,7 +104,7 @@ func fromInspect(in container.InspectResponse, drivers map[string]string) (disco
 	c.StartedAt, _ = time.Parse(time.RFC3339Nano, in.State.StartedAt)
 	mode := ""
 	if in.HostConfig != nil {
-		mode = string(in.HostConfig.NetworkMode)
+		mode = in.HostConfig.NetworkMode
 	}
 	var networks map[string]*network.EndpointSettings
 	if in.NetworkSettings != nil {
@@ -189,7 +187,7 @@ func tcpPort(s string) uint16 {
 	return uint16(n)
 }
 
-func published(in container.InspectResponse) []discovery.Published {
+func published(in inspection) []discovery.Published {
 	var list []discovery.Published
 	for p, bindings := range in.NetworkSettings.Ports {
 		for _, b := range bindings {
@@ -197,7 +195,7 @@ func published(in container.InspectResponse) []discovery.Published {
 			if err != nil {
 				continue
 			}
-			list = appendPublished(list, tcpPort(string(p)), b.HostIP, uint16(n))
+			list = appendPublished(list, tcpPort(p), b.HostIP, uint16(n))
 		}
 	}
 	return sortPublished(list)
@@ -225,14 +223,14 @@ func sortPublished(list []discovery.Published) []discovery.Published {
 	return slices.Compact(list)
 }
 
-func exposed(in container.InspectResponse) []uint16 {
+func exposed(in inspection) []uint16 {
 	var ports []uint16
 	for p := range in.Config.ExposedPorts {
-		ports = append(ports, tcpPort(string(p)))
+		ports = append(ports, tcpPort(p))
 	}
 	if in.NetworkSettings != nil {
 		for p := range in.NetworkSettings.Ports {
-			ports = append(ports, tcpPort(string(p)))
+			ports = append(ports, tcpPort(p))
 		}
 	}
 	slices.Sort(ports)

@@ -91,7 +91,7 @@ var recorded = map[string]string{
 func TestFromInspect(t *testing.T) {
 	drivers := recordedDrivers(t)
 	for name, want := range recorded {
-		c, err := fromInspect(load[container.InspectResponse](t, name+".json"), drivers)
+		c, err := fromInspect(load[inspection](t, name+".json"), drivers)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -114,11 +114,11 @@ func TestListAgrees(t *testing.T) {
 			continue
 		}
 		seen++
-		c, err := fromInspect(load[container.InspectResponse](t, ownName(s)+".json"), drivers)
+		c, err := fromInspect(load[inspection](t, ownName(s)+".json"), drivers)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := newRecord(c, nil)
+		r := newRecord(c, "", nil)
 		if !agrees(s, r) {
 			t.Errorf("%s: the list disagrees: %+v", c.Name, s)
 		}
@@ -149,7 +149,7 @@ func TestIsStop(t *testing.T) {
 		{"SIGQUIT", "3", true}, {"QUIT", "3", true}, {"3", "3", true}, {"SIGQUIT", "15", true}, {"SIGHUP", "3", false},
 		{"SIGRTMIN+3", "37", true}, {"RTMIN+3", "36", false}, {"", "SIGTERM", true}, {"bogus", "15", true},
 	} {
-		r := newRecord(discovery.Container{}, &container.Config{StopSignal: tc.configured})
+		r := newRecord(discovery.Container{}, tc.configured, nil)
 		if got := r.isStop(tc.signal); got != tc.want {
 			t.Errorf("stop signal %q, killed with %q: %v, want %v", tc.configured, tc.signal, got, tc.want)
 		}
@@ -169,7 +169,7 @@ func FuzzInspect(f *testing.F) {
 	f.Add([]byte(`{"State":{"Status":"running"},"Config":{},"NetworkSettings":{"Networks":{"a":null}}}`))
 	drivers := recordedDrivers(f)
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		var in container.InspectResponse
+		var in inspection
 		if json.Unmarshal(raw, &in) != nil {
 			return
 		}

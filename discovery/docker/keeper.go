@@ -52,7 +52,7 @@ func newKeeper(host string, log *slog.Logger, remembered []discovery.Container) 
 		asked: map[string]uint64{}, touched: map[string]bool{}, killed: map[string]kill{}, heard: map[string]time.Time{},
 	}
 	for _, c := range remembered {
-		k.view.put(newRecord(c, nil))
+		k.view.put(newRecord(c, "", nil))
 	}
 	return k
 }

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -252,31 +250,16 @@ type answer struct {
 	hash uint64
 }
 
-const maxAnswer = 256 << 20 // bytes
-
 var hashSeed = maphash.MakeSeed()
 
 // currentTasks asks for the tasks that are wanted, and reports whether the
 // answer differs from the one that a holds.
 func (s *session) currentTasks(ctx context.Context, a *answer) (changed bool, err error) {
 	query := url.Values{"filters": {`{"desired-state":["running","ready","accepted"]}`}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/v"+s.api.ClientVersion()+"/tasks?"+query.Encode(), nil)
-	if err != nil {
-		return false, fmt.Errorf("list tasks: %w", err)
-	}
-	resp, err := s.api.HTTPClient().Do(req)
-	if err != nil {
-		return false, fmt.Errorf("list tasks: %w", err)
-	}
-	defer resp.Body.Close()
 	old := a.hash
 	a.hash = 0
-	a.body.Reset()
-	if _, err := a.body.ReadFrom(io.LimitReader(resp.Body, maxAnswer)); err != nil {
+	if err := s.get(ctx, "/tasks", query, &a.body); err != nil {
 		return false, fmt.Errorf("list tasks: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return false, fmt.Errorf("list tasks: %s: %.300s", resp.Status, a.body.Bytes())
 	}
 	a.hash = maphash.Bytes(hashSeed, a.body.Bytes())
 	s.sign()

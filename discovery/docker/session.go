@@ -21,9 +21,10 @@ import (
 )
 
 const (
-	oldestAPI  = "1.24" // what the client library still speaks
-	parallel   = 8      // inspections at once
-	longFactor = 5      // a call that may wait for a container's lock, against a ping
+	oldestAPI  = "1.24"          // what the client library still speaks
+	parallel   = 8               // inspections at once
+	idleSlack  = 5 * time.Second // beyond a ping, after which only the connection for pings is left: of hundreds of engines each counts
+	longFactor = 5               // a call that may wait for a container's lock, against a ping
 )
 
 // fact is something learned from the engine, told to the one goroutine that
@@ -47,6 +48,7 @@ type session struct {
 	timeout time.Duration
 	slots   chan struct{}
 	heard   atomic.Int64 // unix nanoseconds of the last sign of life
+	buffers sync.Pool    // of answers
 
 	mu      sync.Mutex
 	drivers map[string]string // by network id
@@ -113,7 +115,7 @@ func (e *Engine) dial() (*client.Client, error) {
 	t := &http.Transport{
 		TLSHandshakeTimeout: e.opts.Timeout,
 		MaxIdleConnsPerHost: parallel,
-		IdleConnTimeout:     time.Minute,
+		IdleConnTimeout:     e.opts.Ping + idleSlack,
 	}
 	if e.opts.TLS != nil {
 		t.TLSClientConfig = e.opts.TLS.Clone()
@@ -294,7 +296,7 @@ func (s *session) inspect(ctx context.Context, id string, n uint64, cause string
 func (s *session) ask(ctx context.Context, id string) (record, error) {
 	ctx, cancel := context.WithTimeout(ctx, longFactor*s.timeout)
 	defer cancel()
-	in, err := s.api.ContainerInspect(ctx, id)
+	in, err := s.inspectContainer(ctx, id)
 	if err != nil {
 		return record{}, fmt.Errorf("inspect container %.12s: %w", id, err)
 	}
@@ -310,12 +312,12 @@ func (s *session) ask(ctx context.Context, id string) (record, error) {
 	if err != nil {
 		return record{}, err
 	}
-	return newRecord(c, in.Config), nil
+	return newRecord(c, in.Config.StopSignal, in.Config.StopTimeout), nil
 }
 
 // driversOf gives the drivers of a container's networks, by network id, and
 // whether all are known.
-func (s *session) driversOf(in container.InspectResponse) (map[string]string, bool) {
+func (s *session) driversOf(in inspection) (map[string]string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	drivers, complete := map[string]string{}, true

@@ -26,7 +26,7 @@ func fromSummary(s container.Summary) (record, error) {
 		return record{}, err
 	}
 	c.Image, c.Labels = s.Image, s.Labels
-	return newRecord(c, nil), nil
+	return newRecord(c, "", nil), nil
 }
 
 // ownName is the container's own name; links add names like /other/alias.

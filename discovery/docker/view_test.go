@@ -16,11 +16,11 @@ import (
 func up(t *testing.T, name string, ip int, started time.Time) (record, *fakeContainer) {
 	t.Helper()
 	f := &fakeContainer{id: strings.Repeat(name, 64), name: name, state: "running", ip: ip, started: started}
-	c, err := fromInspect(f.inspect(), nil)
+	c, err := fromInspect(read(f.inspect()), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newRecord(c, nil), f
+	return newRecord(c, "", nil), f
 }
 
 // TestHolder: of two that claim one address the one started later has it, in
