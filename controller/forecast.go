@@ -73,8 +73,16 @@ func (p *prospect) compare(failures []Failure) status.Forecast {
 func (p *prospect) tellVIP(vip config.VIP, before []string) status.VIPForecast {
 	holders := p.holders(vip)
 	heard := p.audience(vip, holders)
+	prefixes := make(map[string][]string)
+	for node := range heard {
+		for _, prefix := range p.want[node].Routing.Prefixes {
+			if prefix.VIP == vip.Name {
+				prefixes[node] = append(prefixes[node], prefix.Prefix.String())
+			}
+		}
+	}
 	return status.VIPForecast{
-		HA: string(vip.HA), Holders: holders, Before: before, Announced: heard, Reason: p.unreachable(vip, holders, heard),
+		HA: string(vip.HA), Holders: holders, Before: before, Announced: heard, Prefixes: prefixes, Reason: p.unreachable(vip, holders, heard),
 	}
 }
 

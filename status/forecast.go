@@ -19,8 +19,10 @@ type VIPForecast struct {
 	HA      string   `json:"ha"`
 	Holders []string `json:"holders"` // nodes that carry the addresses
 	Before  []string `json:"before"`  // those that do without the failures
-	// Announced has, for each node that announces the VIP, who hears of it.
+	// Announced has, for each node that announces the VIP, who hears of it, and
+	// Prefixes what they hear.
 	Announced map[string][]string `json:"announced"`
+	Prefixes  map[string][]string `json:"prefixes"`
 	Reason    string              `json:"reason"` // why clients cannot reach it, "" when they can
 }
 

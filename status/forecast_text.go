@@ -48,7 +48,7 @@ func (f *Forecast) vipRows() [][]paint {
 		if heard == "" && len(v.Announced) > 0 {
 			var words []string
 			for _, node := range sorted(v.Announced) {
-				words = append(words, "by "+node+" to "+orNobody(v.Announced[node]))
+				words = append(words, strings.Join(v.Prefixes[node], " ")+" by "+node+" to "+orNobody(v.Announced[node]))
 			}
 			heard = "announced " + strings.Join(words, ", ")
 		}
