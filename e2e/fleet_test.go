@@ -86,18 +86,14 @@ func start(t *testing.T, services string) *fleet {
 		cancel()
 	})
 	f.must(f.Reset(ctx))
-	files := f.FleetConfig()
-	files["services.yaml"] = services
-	f.must(f.WriteConfig(files))
+	f.must(f.Declare(services))
 	return f
 }
 
 // boot starts the controller of both nodes and waits until all is applied.
 func (f *fleet) boot(flags ...string) {
 	f.t.Helper()
-	for _, n := range f.Nodes() {
-		f.must(n.StartVipilot(f.ctx, flags...))
-	}
+	f.must(f.StartVipilot(f.ctx, flags...))
 	for _, n := range f.Nodes() {
 		f.ready(n)
 	}

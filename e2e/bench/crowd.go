@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -155,28 +154,8 @@ func (s *crowd) calm(ctx context.Context) error {
 type memory struct{ allocated, heap float64 }
 
 func (s *crowd) metrics(ctx context.Context) (memory, error) {
-	var m memory
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+lab.StatusAddress+"/metrics", nil)
-	if err != nil {
-		return m, err
-	}
-	resp, err := s.lab.LB1.HTTPClient(10*time.Second, false).Do(req)
-	if err != nil {
-		return m, fmt.Errorf("read metrics: %w", err)
-	}
-	defer resp.Body.Close()
-	want := map[string]*float64{"go_memstats_alloc_bytes_total": &m.allocated, "go_memstats_heap_inuse_bytes": &m.heap}
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		if to, ok := want[name]; ok {
-			if _, err := fmt.Sscan(value, to); err != nil {
-				return m, fmt.Errorf("read metrics: %s is %q", name, value)
-			}
-			*to /= 1 << 20
-		}
-	}
-	return m, lines.Err()
+	values, err := scrape(ctx, s.lab.LB1)
+	return memory{values["go_memstats_alloc_bytes_total"] / (1 << 20), values["go_memstats_heap_inuse_bytes"] / (1 << 20)}, err
 }
 
 // peak is the most memory a process ever had resident, in megabytes.

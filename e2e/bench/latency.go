@@ -17,6 +17,9 @@ import (
 	"github.com/vipilot/vipilot/status"
 )
 
+// checks is how many of HAProxy's own first checks are waited for.
+const checks = 20
+
 // startup measures docker start returned → first answer of the new container,
 // and how the time divides.
 func (b *bench) startup(ctx context.Context) error {
@@ -27,7 +30,11 @@ func (b *bench) startup(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var total, engine, known, ready []time.Duration
+	steps, err := scrape(ctx, b.lab.LB1)
+	if err != nil {
+		return err
+	}
+	var total, engine, known, ready, checked []time.Duration
 	for i := range b.changes / 2 {
 		app := b.lab.Apps()[i%2]
 		name := fmt.Sprintf("new-%d", i)
@@ -41,6 +48,13 @@ func (b *bench) startup(ctx context.Context) error {
 		known = seen.since(known, "known "+app.Name+"/"+name, started)
 		ready = seen.since(ready, "ready "+app.Name+"/"+name, started)
 		seen.mu.Unlock()
+		if i < checks {
+			at, err := firstCheck(ctx, b.lab.LB1, name)
+			if err != nil {
+				return err
+			}
+			checked = append(checked, at.Sub(started))
+		}
 		if err := app.Docker.ContainerRemove(ctx, name, container.RemoveOptions{Force: true}); err != nil {
 			return err
 		}
@@ -49,10 +63,18 @@ func (b *bench) startup(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stepsAfter, err := scrape(ctx, b.lab.LB1)
+	if err != nil {
+		return err
+	}
 	figure("docker start returned → first answer of it", spread(total), "p50 ≤ 15, p99 ≤ 50")
 	figure("  … → the engine's start event reaches a subscriber", spread(engine), "")
 	figure("  … → vipilot names the endpoint (event, inspect)", spread(known), "")
 	figure("  … → vipilot calls it ready (probe, runtime update)", spread(ready), "")
+	figure("  … → HAProxy's own first check of it has passed", spread(checked), "")
+	figure("  of that: inspection of the container", step("inspect", steps, stepsAfter), "")
+	figure("  of that: until it answers vipilot's dial", step("answer", steps, stepsAfter), "")
+	figure("  of that: runtime update of HAProxy", step("update", steps, stepsAfter), "")
 	figure(fmt.Sprintf("reloads for %d endpoint changes", b.changes),
 		fmt.Sprint(after.Components.HAProxy.Reloads-before.Components.HAProxy.Reloads), "0")
 	return nil

@@ -106,9 +106,7 @@ func (b *bench) begin(ctx context.Context) error {
 	if err := b.lab.Reset(ctx); err != nil {
 		return err
 	}
-	files := b.lab.FleetConfig()
-	files["services.yaml"] = services
-	if err := b.lab.WriteConfig(files); err != nil {
+	if err := b.lab.Declare(services); err != nil {
 		return err
 	}
 	for i, app := range b.lab.Apps() {
@@ -116,10 +114,8 @@ func (b *bench) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, n := range b.lab.Nodes() {
-		if err := n.StartVipilot(ctx); err != nil {
-			return err
-		}
+	if err := b.lab.StartVipilot(ctx); err != nil {
+		return err
 	}
 	return b.answers(ctx, "80", "todo.example.net")
 }

@@ -53,15 +53,8 @@ func (s *story) tell() error {
 
 func (s *story) start() error {
 	s.begin()
-	files := s.lab.FleetConfig()
-	files["services.yaml"] = services
-	if err := s.lab.WriteConfig(files); err != nil {
+	if err := errors.Join(s.lab.Declare(services), s.lab.StartVipilot(s.ctx)); err != nil {
 		return err
-	}
-	for _, n := range s.lab.Nodes() {
-		if err := n.StartVipilot(s.ctx); err != nil {
-			return err
-		}
 	}
 	for n, role := range map[*lab.Node]string{s.lab.LB1: "master", s.lab.LB2: "backup"} {
 		if err := s.settled(n, role); err != nil {

@@ -131,6 +131,16 @@ func (l *Lab) build(ctx context.Context) error {
 // Nodes are the load-balancer nodes.
 func (l *Lab) Nodes() []*Node { return []*Node{l.LB1, l.LB2} }
 
+// StartVipilot starts the controller of every node, with the same flags.
+func (l *Lab) StartVipilot(ctx context.Context, flags ...string) error {
+	for _, n := range l.Nodes() {
+		if err := n.StartVipilot(ctx, flags...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Apps are the application hosts.
 func (l *Lab) Apps() []*App { return []*App{l.App1, l.App2} }
 

@@ -51,6 +51,13 @@ func (l *Lab) WriteConfig(files map[string]string) error {
 	return l.UpdateConfig(all)
 }
 
+// Declare replaces the whole repository by the lab's fleet and these services.
+func (l *Lab) Declare(services string) error {
+	files := l.FleetConfig()
+	files["services.yaml"] = services
+	return l.WriteConfig(files)
+}
+
 // FleetConfig is the lab's fleet in vipilot's words: fleet.yaml with nodes,
 // hosts, VIPs and routing. Services are the caller's.
 func (l *Lab) FleetConfig() map[string]string {
