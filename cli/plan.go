@@ -47,7 +47,7 @@ With --detailed-exitcode the exit code is 0 when nothing would change and 2 when
 			if err != nil {
 				return err
 			}
-			cfg, err := config.Load(source)
+			cfg, err := config.LoadOver(source, nil)
 			if err != nil {
 				return err
 			}
@@ -102,7 +102,7 @@ func (f planFlags) compare(cfg *config.Config) (*status.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	base, err := config.Load(source)
+	base, err := config.LoadOver(source, nil)
 	if err != nil {
 		return nil, err
 	}

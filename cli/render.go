@@ -38,7 +38,7 @@ can read them.`,
 			if err != nil {
 				return err
 			}
-			cfg, err := config.Load(source)
+			cfg, err := config.LoadOver(source, nil)
 			if err != nil {
 				return err
 			}

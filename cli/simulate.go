@@ -43,7 +43,7 @@ With --detailed-exitcode the exit code is 2 when a service is lost, 0 when none 
 			if err != nil {
 				return err
 			}
-			cfg, err := config.Load(source)
+			cfg, err := config.LoadOver(source, nil)
 			if err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ func readBackend(v value, b *Backend) {
 		"maxconn":        into(&b.MaxConn, asInt(0, 1_000_000)),
 		"retries":        intoNew(&b.Retries, asInt(0, 100)),
 		"proxy_protocol": into(&b.ProxyProtocol, asProxyVersion),
-		"tls":            into(&b.TLS, asBool),
+		"tls":            func(t value) { b.TLS = readBackendTLS(t) },
 		"timeouts": within(keys{
 			"connect": into(&b.Timeouts.Connect, timeout),
 			"server":  into(&b.Timeouts.Server, timeout),

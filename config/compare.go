@@ -18,6 +18,7 @@ func (l *loader) compare() {
 	l.compareVIPs()
 	l.comparePeers()
 	l.compareServices()
+	l.compareTLS()
 	l.compareServers()
 }
 

@@ -24,6 +24,7 @@ type Config struct {
 	Networks []Network
 	VIPs     []VIP
 	Services []Service
+	Issuers  []Issuer // the acme section
 	Routing  Routing
 	Guard    Guard
 	HAProxy  HAProxy
@@ -32,6 +33,8 @@ type Config struct {
 	// configuration files relative to the root, referenced files relative or
 	// absolute as resolved. Loading from it gives this Config again.
 	Files Tree
+	// Dirs are the directories that were listed for files with changing names.
+	Dirs []string
 	// Warnings are remarks that do not keep the configuration from being used.
 	Warnings Faults
 }
@@ -166,13 +169,6 @@ type HTTP struct {
 	TLS   *ServerTLS
 }
 
-// ServerTLS is TLS termination of an HTTP service.
-type ServerTLS struct {
-	Port        uint16
-	Certificate Secret // PEM, chain and key
-	Redirect    bool   // plain HTTP is redirected
-}
-
 // TCP is the rule of a TCP service.
 type TCP struct {
 	Port uint16
@@ -194,8 +190,8 @@ type Backend struct {
 	Drain         time.Duration
 	MaxConn       int // per server, 0 = no limit
 	Retries       *int
-	ProxyProtocol string // v1, v2, "" = none
-	TLS           bool
+	ProxyProtocol string      // v1, v2, "" = none
+	TLS           *BackendTLS // nil = plain
 	Timeouts      Timeouts
 }
 

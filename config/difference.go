@@ -35,7 +35,7 @@ func (d Difference) Key() string {
 }
 
 // sectionsOfNames are the sections that map names to things.
-var sectionsOfNames = []string{"nodes", "hosts", "networks", "vips", "services"}
+var sectionsOfNames = []string{"nodes", "hosts", "networks", "vips", "services", "acme"}
 
 // Differences lists what changed from old to fresh, sorted by path: keys as
 // the files have them, and referenced files whose content is another one. A

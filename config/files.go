@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -40,26 +41,14 @@ func plainError(err error) error {
 // configuration directory, so that a configuration can be moved, and
 // kept in memory, as one piece; what lies elsewhere is named absolutely.
 func asFile(v value) ([]byte, bool) {
-	name, ok := v.text("the name of a file")
+	resolved, ok := v.fileName()
 	if !ok {
-		return nil, false
-	}
-	if name == "" || strings.ContainsRune(name, 0) || !utf8.ValidString(name) {
-		v.faultf("%s is not the name of a file", quote(name))
-		return nil, false
-	}
-	resolved := path.Clean(name)
-	if !path.IsAbs(name) {
-		resolved = path.Join(path.Dir(v.file), name)
-	}
-	if resolved == ".." || strings.HasPrefix(resolved, "../") {
-		v.faultf("%s leads out of the configuration directory", quote(name)).Hint = "write an absolute path"
 		return nil, false
 	}
 	data, err := v.l.readFile(resolved)
 	if err != nil {
 		f := v.faultf("cannot read %s: %w", quote(resolved), err)
-		if errors.Is(err, fs.ErrNotExist) && !path.IsAbs(name) {
+		if errors.Is(err, fs.ErrNotExist) && !path.IsAbs(v.node.Value) {
 			f.Hint = "the path is relative to the file that names it"
 		}
 		return nil, false
@@ -68,6 +57,41 @@ func asFile(v value) ([]byte, bool) {
 		v.faultf("%s is empty", quote(resolved))
 	}
 	return data, len(data) > 0
+}
+
+// wantedFile is what a name of a file is called in messages.
+const wantedFile = "the name of a file"
+
+// fileLater takes the name of a file that is read when more is known.
+func fileLater(v value) { v.outlines(form{kind: kText, wanted: wantedFile}) }
+
+// fileName resolves the name of a file or directory.
+func (v value) fileName() (string, bool) {
+	name, ok := v.text(wantedFile)
+	if !ok {
+		return "", false
+	}
+	if name == "" || strings.ContainsRune(name, 0) || !utf8.ValidString(name) {
+		v.faultf("%s is not the name of a file", quote(name))
+		return "", false
+	}
+	resolved := path.Clean(name)
+	if !path.IsAbs(name) {
+		resolved = path.Join(path.Dir(v.file), name)
+	}
+	if resolved == ".." || strings.HasPrefix(resolved, "../") {
+		v.faultf("%s leads out of the configuration directory", quote(name)).Hint = "write an absolute path"
+		return "", false
+	}
+	return resolved, true
+}
+
+// listDir lists a directory and keeps its name for Config.Dirs.
+func (l *loader) listDir(name string) ([]string, error) {
+	if !slices.Contains(l.dirs, name) {
+		l.dirs = append(l.dirs, name)
+	}
+	return l.files.ListDir(name)
 }
 
 // asPassword reads a password from a file, without the line end behind it.

@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -21,14 +22,21 @@ import (
 // fixtures are the files that configurations in testdata point at.
 var fixtures = sync.OnceValue(func() config.Tree {
 	day := 24 * time.Hour
-	todo, todoKey := certificate(day, "todo.example.net", "*.todo.example.net")
+	todo, todoKey := certificate(day, "todo.example.net", "*.todo.example.net", "xn--tda-snab.example.net")
 	old, oldKey := certificate(-day, "todo.example.net")
 	other, otherKey := certificate(day, "other.example.net")
+	early, earlyKey := certificate(day, "todo.example.net", "tomorrow")
 	return config.Tree{
 		"certs/todo.pem":     append(todo, todoKey...),
 		"certs/expired.pem":  append(old, oldKey...),
 		"certs/other.pem":    append(other, otherKey...),
 		"certs/mismatch.pem": append(todo[:len(todo):len(todo)], otherKey...),
+		"certs/early.pem":    append(early, earlyKey...),
+		"certs/broken.pem":   slices.Concat(todo, other, todoKey),
+		"certs/d/one.pem":    append(todo, todoKey...),
+		"certs/d/two.pem":    append(other, otherKey...),
+		"certs/d/README":     []byte("not a certificate"),
+		"certs/ca.pem":       other,
 		"docker/ca.pem":      other,
 		"docker/cert.pem":    todo,
 		"docker/key.pem":     todoKey,
@@ -53,6 +61,9 @@ func certificate(ends time.Duration, names ...string) (chain, key []byte) {
 		NotBefore:    time.Now().Add(-48 * time.Hour),
 		NotAfter:     time.Now().Add(ends),
 		DNSNames:     names,
+	}
+	if slices.Contains(names, "tomorrow") {
+		template.NotBefore = time.Now().Add(12 * time.Hour)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {

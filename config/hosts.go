@@ -50,7 +50,9 @@ func readClientTLS(v value) *ClientTLS {
 		"key_file":  into(&t.Key, asSecretFile),
 	}, "ca_file", "cert_file", "key_file")
 	if t.Cert != nil && t.Key != "" {
-		keyPair(v.dig("cert_file"), t.Cert, []byte(t.Key))
+		if leaf, ok := keyPair(v.dig("cert_file"), t.Cert, []byte(t.Key)); ok {
+			warnOutOfTime(v.dig("cert_file"), leaf)
+		}
 	}
 	return &t
 }

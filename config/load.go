@@ -25,7 +25,7 @@ const (
 )
 
 // sections are the top-level keys.
-var sections = []string{"version", "nodes", "hosts", "networks", "vips", "services", "routing", "guard", "haproxy"}
+var sections = []string{"version", "nodes", "hosts", "networks", "vips", "services", "acme", "routing", "guard", "haproxy"}
 
 // loader holds what Load knows so far.
 type loader struct {
@@ -40,13 +40,24 @@ type loader struct {
 	partial  bool    // a file could not be read: what looks undeclared may be in there
 	left     int     // of budget
 	outline  outline // nil unless the decoder is run to find out what it takes
+	dirs     []string
+	inForce  map[string]bool // PEM of the certificates that are served, and stay so when their time is over
+	lenient  bool            // nothing is in force
 }
 
 type declaration struct{ kind, name string }
 
 // Load reads all configuration files, merges them and checks everything. When
 // there are mistakes it gives no Config and all of them, as an error of type [Faults].
-func Load(files Files) (*Config, error) {
+func Load(files Files) (*Config, error) { return load(files, new(Config)) }
+
+// LoadOver is Load where inForce is served meanwhile. A certificate that is
+// not valid at this time is a mistake, unless it is served already: then to
+// refuse it would only keep the rest of a revision out as well. When nothing is
+// in force (nil) there is nothing better to keep, and it is worth a warning only.
+func LoadOver(files Files, inForce *Config) (*Config, error) { return load(files, inForce) }
+
+func load(files Files, inForce *Config) (*Config, error) {
 	names, err := files.List()
 	if err != nil {
 		return nil, fmt.Errorf("list configuration files: %w", err)
@@ -54,6 +65,7 @@ func Load(files Files) (*Config, error) {
 	l := &loader{
 		files: files, read: Tree{}, left: budget,
 		declared: make(map[string]map[string]value), broken: make(map[declaration]bool),
+		inForce: inForce.certificates(), lenient: inForce == nil,
 	}
 	if len(names) == 0 {
 		l.faultAt(Pos{rootOf(files), 1, 1}, "", "no configuration: there is no *.yaml or *.yml file here")
@@ -89,6 +101,7 @@ func (l *loader) decode(top map[string][]value, start Pos) {
 	l.cfg.Networks = named(top["networks"], kindNetwork, readNetwork)
 	l.cfg.VIPs = named(top["vips"], kindVIP, readVIP)
 	l.cfg.Services = named(top["services"], kindService, readService)
+	l.cfg.Issuers = named(top["acme"], kindIssuer, readIssuer)
 	l.cfg.Routing = readRouting(top["routing"])
 	l.cfg.Guard = readGuard(top["guard"])
 	l.cfg.HAProxy = readHAProxy(top["haproxy"])
@@ -167,10 +180,11 @@ func (l *loader) finish() *Config {
 	slices.SortFunc(c.Networks, func(a, b Network) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(c.VIPs, func(a, b VIP) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(c.Services, func(a, b Service) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(c.Issuers, func(a, b Issuer) int { return cmp.Compare(a.Name, b.Name) })
 	if c.Routing.BGP != nil {
 		slices.SortFunc(c.Routing.BGP.Peers, func(a, b Peer) int { return cmp.Compare(a.Name, b.Name) })
 	}
-	c.Files, c.Revision, c.Warnings = l.read, revision(l.read), sortFaults(l.warnings)
+	c.Files, c.Dirs, c.Revision, c.Warnings = l.read, l.dirs, revision(l.read), sortFaults(l.warnings)
 	return c
 }
 

@@ -13,6 +13,7 @@ const (
 	kindVIP     = "VIP"
 	kindService = "service"
 	kindPeer    = "peer"
+	kindIssuer  = "acme issuer"
 )
 
 // reference is a name that must be declared somewhere, in whatever order.

@@ -1,7 +1,5 @@
 package config
 
-import "crypto/x509"
-
 // readService reads services.<name>.
 func readService(v value) Service {
 	s := Service{Name: v.name(), Pos: v.keyPos(), Backend: defaultBackend()}
@@ -29,41 +27,26 @@ func readService(v value) Service {
 	if s.TCP != nil && s.Backend.StickyCookie != "" {
 		v.dig("backend", "sticky").faultf("a cookie needs an http service").Hint = "use sticky: {source: 30m}"
 	}
+	checkServerName(&s, v.dig("backend", "tls"))
 	return s
 }
 
 // readHTTP reads services.<name>.http.
 func readHTTP(v value) *HTTP {
 	h := HTTP{Paths: []string{"/"}, Port: 80}
-	var leaf *x509.Certificate
 	object([]value{v}, keys{
 		"hosts": into(&h.Hosts, someOf(asHostName)),
 		"paths": into(&h.Paths, someOf(asPath)),
 		"port":  into(&h.Port, asPort),
-		"tls":   func(t value) { h.TLS, leaf = readServerTLS(t) },
+		"tls":   func(t value) { h.TLS = readServerTLS(t) },
 	})
+	if h.TLS != nil { // what it must cover may stand behind it
+		h.TLS.findCertificates(v.dig("tls"), h.Hosts)
+	}
 	if h.TLS != nil && h.TLS.Port == h.Port {
 		v.dig("tls", "port").faultf("port %d is the plain port as well", h.Port)
 	}
-	if leaf != nil {
-		warnUncovered(v.dig("tls", "certificate_file"), leaf, h.Hosts)
-	}
 	return &h
-}
-
-// readServerTLS reads services.<name>.http.tls and gives the leaf of its certificate.
-func readServerTLS(v value) (*ServerTLS, *x509.Certificate) {
-	t := ServerTLS{Port: 443}
-	object([]value{v}, keys{
-		"port":             into(&t.Port, asPort),
-		"certificate_file": into(&t.Certificate, asSecretFile),
-		"redirect":         into(&t.Redirect, asBool),
-	}, "certificate_file")
-	if t.Certificate == "" {
-		return &t, nil
-	}
-	leaf, _ := keyPair(v.dig("certificate_file"), []byte(t.Certificate), []byte(t.Certificate))
-	return &t, leaf
 }
 
 // readTCP reads services.<name>.tcp.

@@ -25,6 +25,9 @@ const maxDepth = 16
 type Files interface {
 	List() ([]string, error) // configuration files, sorted, relative to the root
 	ReadFile(name string) ([]byte, error)
+	// ListDir gives the names of the files in the directory that a `_dir` key
+	// points at, sorted, as ReadFile takes them. Hidden files are skipped.
+	ListDir(name string) ([]string, error)
 }
 
 // Tree is a configuration held in memory: file name to content.
@@ -46,6 +49,18 @@ func (t Tree) ReadFile(name string) ([]byte, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
 	return data, nil
+}
+
+// ListDir gives the files that are held below the name, directly.
+func (t Tree) ListDir(name string) ([]string, error) {
+	var names []string
+	for file := range t {
+		if path.Dir(file) == name && !isHidden(path.Base(file)) {
+			names = append(names, file)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
 }
 
 // Dir reads a configuration from a directory.
@@ -92,6 +107,26 @@ func (d Dir) ReadFile(name string) ([]byte, error) {
 		err = &fs.PathError{Op: "read", Path: full, Err: errTooLarge}
 	}
 	return data, err
+}
+
+// ListDir lists a directory below the directory, or an absolute one.
+func (d Dir) ListDir(name string) ([]string, error) {
+	full := name
+	if !filepath.IsAbs(name) {
+		full = filepath.Join(string(d), name)
+	}
+	entries, err := os.ReadDir(full)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, entry := range entries {
+		info, err := os.Stat(filepath.Join(full, entry.Name())) // a link counts as what it leads to
+		if !isHidden(entry.Name()) && err == nil && info.Mode().IsRegular() {
+			names = append(names, path.Join(name, entry.Name()))
+		}
+	}
+	return names, nil
 }
 
 var errTooLarge = fmt.Errorf("larger than %d MiB", MaxFileSize>>20)

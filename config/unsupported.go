@@ -17,7 +17,7 @@ var unsupported = map[string]struct {
 	"vips.*.announce.protocols[]":  {is("ospf"), "use bgp"},
 	"vips.*.announce.backup":       {is("med", "prepend"), "use withdraw"},
 	"services.*.udp":               {always, ""},
-	"services.*.backend.tls":       {is("true"), ""},
+	"services.*.http.tls.acme":     {always, "use certificate_file"},
 	"routing.ospf":                 {always, ""},
 	"routing.bgp.speaker":          {is("frr"), "use gobgp"},
 	"routing.bgp.graceful_restart": {isNonZero, "leave it out"},

@@ -29,6 +29,7 @@ type Input struct {
 	Answered map[string]*Answers // by service
 	Health   haproxy.Verdicts
 	Taken    map[string]bool // frontends that cannot listen: another program has their port
+	Obtained *Obtained       // certificates
 	Leaving  bool            // the node is about to stop: announce nothing
 }
 

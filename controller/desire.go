@@ -25,6 +25,7 @@ type planner struct {
 	config    *config.Config
 	node      config.Node
 	leaving   bool
+	obtained  *Obtained
 	selection *selection
 	frontends []haproxy.Frontend
 	peers     haproxy.Peers
@@ -61,6 +62,9 @@ func (p *planner) desire(in Input) (Desired, error) {
 // adopt forgets everything when the configuration is another one.
 func (p *planner) adopt(in Input) error {
 	if p.config == in.Config && p.node.Name == in.Node && p.leaving == in.Leaving {
+		if p.obtained != in.Obtained {
+			p.obtained, p.frontends = in.Obtained, wantFrontends(in.Config, p.selection.services, in.Obtained)
+		}
 		return nil
 	}
 	node, ok := in.Config.Node(in.Node)
@@ -69,9 +73,9 @@ func (p *planner) adopt(in Input) error {
 	}
 	services := servedBy(in.Config, node)
 	*p = planner{
-		config: in.Config, node: node, leaving: in.Leaving,
+		config: in.Config, node: node, leaving: in.Leaving, obtained: in.Obtained,
 		selection: newSelection(services),
-		frontends: wantFrontends(in.Config, services),
+		frontends: wantFrontends(in.Config, services, in.Obtained),
 		peers:     wantPeers(in.Config, node, services),
 		direct:    direct(in.Config),
 		views:     make(map[string]*view),

@@ -113,7 +113,7 @@ func newExplainer(f *facts, checks lastChecks) *explainer {
 	x := &explainer{facts: f, cfg: f.in.Config, checks: checks, checked: make(map[string]checked)}
 	x.node, _ = x.cfg.Node(f.in.Node)
 	x.places = placesOf(f.in)
-	for _, frontend := range wantFrontends(x.cfg, x.cfg.Services) {
+	for _, frontend := range wantFrontends(x.cfg, x.cfg.Services, f.in.Obtained) {
 		port := frontend.Binds[0].Port
 		vip, _ := x.cfg.VIP(strings.TrimSuffix(frontend.Name, fmt.Sprintf("_%d", port)))
 		x.listeners = append(x.listeners, listener{frontend, vip, port})

@@ -254,10 +254,10 @@ func (x *explainer) tlsStep(s subject, l listener) status.Step {
 			covered = append(covered, leaf.DNSNames...)
 			continue
 		}
-		step := status.Step{Step: "tls", Verdict: status.OK, Text: fmt.Sprintf("the certificate of %s covers %s until %s", strings.TrimSuffix(c.Name, ".pem"), s.host, leaf.NotAfter.UTC().Format("2006-01-02"))}
+		step := status.Step{Step: "tls", Verdict: status.OK, Text: fmt.Sprintf("the certificate of %s covers %s until %s", c.Name, s.host, leaf.NotAfter.UTC().Format("2006-01-02"))}
 		if x.at.After(leaf.NotAfter) {
 			step.Verdict, step.Next = status.Warn, "renew it"
-			step.Text = fmt.Sprintf("the certificate of %s for %s has expired on %s: clients refuse it", strings.TrimSuffix(c.Name, ".pem"), s.host, leaf.NotAfter.UTC().Format("2006-01-02"))
+			step.Text = fmt.Sprintf("the certificate of %s for %s has expired on %s: clients refuse it", c.Name, s.host, leaf.NotAfter.UTC().Format("2006-01-02"))
 		}
 		return step
 	}

@@ -194,7 +194,7 @@ func (m *memory) loadConfig() (*config.Config, error) {
 	if err := m.read("config.json", &r); err != nil || r.Version == 0 {
 		return nil, err
 	}
-	cfg, err := config.Load(r.Files)
+	cfg, err := config.LoadOver(r.Files, nil)
 	if err != nil {
 		return nil, fmt.Errorf("load the last good configuration: %w", err)
 	}

@@ -58,7 +58,7 @@ func (l *loop) planFor(_ context.Context, request status.PlanRequest) (status.Pl
 	if f == nil || f.in.Config == nil {
 		return status.Plan{}, errStarting
 	}
-	fresh, err := config.Load(config.Tree(request.Files))
+	fresh, err := config.LoadOver(config.Tree(request.Files), f.in.Config)
 	if err != nil {
 		return status.Plan{}, fmt.Errorf("%w configuration: %w", status.ErrInvalid, err)
 	}

@@ -24,6 +24,7 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 	if service.HTTP != nil {
 		want.Mode = haproxy.HTTP
 	}
+	want.TLS, want.Guard = wantBackendTLS(service), wantGuard(service)
 	if b.Outlier != nil {
 		want.Outlier = haproxy.Outlier{Errors: b.Outlier.Errors, Observe: b.Outlier.Observe}
 	}
@@ -54,8 +55,8 @@ func serverState(m Member) haproxy.ServerState {
 }
 
 // wantFrontends makes one frontend for each VIP and port.
-func wantFrontends(cfg *config.Config, services []config.Service) []haproxy.Frontend {
-	found := make(map[string]*haproxy.Frontend)
+func wantFrontends(cfg *config.Config, services []config.Service, obtained *Obtained) []haproxy.Frontend {
+	found, secure := make(map[string]*haproxy.Frontend), make(map[*haproxy.Frontend]bool)
 	at := func(s config.Service, port uint16, mode haproxy.Mode) *haproxy.Frontend {
 		name := fmt.Sprintf("%s_%d", s.VIP, port)
 		f := found[name]
@@ -73,7 +74,10 @@ func wantFrontends(cfg *config.Config, services []config.Service) []haproxy.Fron
 	for _, s := range services {
 		switch {
 		case s.HTTP != nil:
-			addHTTP(s, at)
+			if f := addHTTP(s, at); f != nil {
+				terminate(f, s, obtained)
+				secure[f] = true
+			}
 		case len(s.TCP.SNI) > 0:
 			f := at(s, s.TCP.Port, haproxy.TCP)
 			for _, name := range s.TCP.SNI {
@@ -85,20 +89,25 @@ func wantFrontends(cfg *config.Config, services []config.Service) []haproxy.Fron
 	}
 	frontends := make([]haproxy.Frontend, 0, len(found))
 	for _, f := range found {
+		if secure[f] && len(f.Certificates) == 0 {
+			continue // rather no answer than one in plain text
+		}
+		finishTLS(f)
 		frontends = append(frontends, *f)
 	}
 	slices.SortFunc(frontends, func(a, b haproxy.Frontend) int { return strings.Compare(a.Name, b.Name) })
 	return frontends
 }
 
-// addHTTP puts a service on its plain port and, with TLS, on its TLS port.
-func addHTTP(s config.Service, at func(config.Service, uint16, haproxy.Mode) *haproxy.Frontend) {
+// addHTTP puts a service on its plain port and, with TLS, on its TLS port,
+// whose frontend it returns.
+func addHTTP(s config.Service, at func(config.Service, uint16, haproxy.Mode) *haproxy.Frontend) *haproxy.Frontend {
 	routes := httpRoutes(s)
 	plain := at(s, s.HTTP.Port, haproxy.HTTP)
 	tls := s.HTTP.TLS
 	if tls == nil {
 		plain.Routes = append(plain.Routes, routes...)
-		return
+		return nil
 	}
 	if tls.Redirect {
 		plain.Redirects = append(plain.Redirects, routes...)
@@ -108,9 +117,7 @@ func addHTTP(s config.Service, at func(config.Service, uint16, haproxy.Mode) *ha
 	}
 	secure := at(s, tls.Port, haproxy.HTTP)
 	secure.Routes = append(secure.Routes, routes...)
-	secure.Certificates = append(secure.Certificates, haproxy.Certificate{
-		Name: s.Name + ".pem", PEM: []byte(tls.Certificate.Reveal()),
-	})
+	return secure
 }
 
 func httpRoutes(s config.Service) []haproxy.Route {

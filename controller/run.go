@@ -151,7 +151,7 @@ func (l *loop) recall(ctx context.Context) error {
 		l.log.Warn("remembered endpoints", "err", err)
 	}
 	last := l.lastGood()
-	cfg, err := config.Load(l.opts.Source)
+	cfg, err := config.LoadOver(l.opts.Source, last)
 	if err == nil {
 		_, err = Desire(Input{Node: l.in.Node, Config: cfg})
 	}
@@ -254,7 +254,7 @@ func (l *loop) filesInForce() []string {
 	if cfg == nil {
 		return nil
 	}
-	return slices.Collect(maps.Keys(cfg.Files))
+	return slices.AppendSeq(slices.Clone(cfg.Dirs), maps.Keys(cfg.Files))
 }
 
 // followConfig loads the source whenever it changes.
@@ -276,7 +276,7 @@ func (l *loop) followConfig(ctx context.Context) error {
 // load reads the source and offers it to the loop; done, when not nil, is
 // closed after it was folded in.
 func (l *loop) load(ctx context.Context, cause string, done chan<- error) {
-	cfg, err := config.Load(l.opts.Source)
+	cfg, err := config.LoadOver(l.opts.Source, l.newest.Load())
 	l.send(ctx, event{cause: cause, fold: func() {
 		l.offer(ctx, cfg, err)
 		if done != nil {

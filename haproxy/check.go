@@ -11,11 +11,12 @@ import (
 // What may stand in a file or a command. Nothing here can end a word, a line,
 // a command or a quotation in HAProxy's syntax, nor start a comment or a variable.
 var (
-	nameForm  = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,200}$`)
-	certForm  = regexp.MustCompile(`^[a-z0-9_-][a-z0-9._-]{0,199}$`)
-	hostForm  = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$`)
-	pathForm  = regexp.MustCompile(`^/[A-Za-z0-9._~%!&()*+,=:@/-]*$`)
-	checkForm = regexp.MustCompile(`^/[A-Za-z0-9._~%!&()*+,=:@/?-]*$`)
+	nameForm   = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,200}$`)
+	certForm   = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._@-]{0,199}$`)
+	hostForm   = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$`)
+	pathForm   = regexp.MustCompile(`^/[A-Za-z0-9._~%!&()*+,=:@/-]*$`)
+	socketForm = regexp.MustCompile(`^/[A-Za-z0-9._/-]{1,100}$`)
+	checkForm  = regexp.MustCompile(`^/[A-Za-z0-9._~%!&()*+,=:@/?-]*$`)
 )
 
 // balances are the algorithms that accept servers at run time.
@@ -43,13 +44,13 @@ func checkConfig(want Config, known func(*Backend) bool) error {
 	}
 	errs = append(errs, checkPeers(want))
 	last = ""
-	certs := make(map[string]string)
+	certs := make(map[string][]byte)
 	for _, f := range want.Frontends {
 		if f.Name <= last {
 			errs = append(errs, fmt.Errorf("frontend %q: names must be sorted and unique (after %q)", f.Name, last))
 		}
 		last = f.Name
-		errs = append(errs, checkFrontend(f, backends), checkCertificates(f, certs))
+		errs = append(errs, checkFrontend(f, backends), checkTLS(f, certs))
 	}
 	return errors.Join(errs...)
 }
@@ -125,20 +126,6 @@ func isHost(host string) bool {
 	return ok && err == nil && addr.Zone() == "" && host == "["+addr.String()+"]"
 }
 
-func checkCertificates(f Frontend, seen map[string]string) error {
-	var errs []error
-	for _, c := range f.Certificates {
-		if !certForm.MatchString(c.Name) {
-			errs = append(errs, fmt.Errorf("frontend %q: certificate name %q may hold a-z, 0-9 and ._- only", f.Name, c.Name))
-		}
-		if pem, ok := seen[c.Name]; ok && pem != string(c.PEM) {
-			errs = append(errs, fmt.Errorf("frontend %q: certificate %q has another content elsewhere", f.Name, c.Name))
-		}
-		seen[c.Name] = string(c.PEM)
-	}
-	return errors.Join(errs...)
-}
-
 func checkBackend(b *Backend) error {
 	var errs []error
 	fault := func(format string, args ...any) {
@@ -174,6 +161,12 @@ func checkBackend(b *Backend) error {
 	if b.MaxConn < 0 || (b.Retries != nil && (*b.Retries < 0 || *b.Retries > 100)) {
 		fault("maxconn and retries must not be negative, nor retries above 100")
 	}
+	if why := b.TLS.fault(); why != "" {
+		fault("%s", why)
+	}
+	if b.Guard != (Guard{}) && b.Mode != HTTP {
+		fault("HSTS and client certificates need mode http")
+	}
 	last := ""
 	for _, s := range b.Servers {
 		if s.Name <= last {
@@ -194,7 +187,9 @@ func (s Server) fault() string {
 		return "a name may hold letters, digits and _.:- only"
 	case s.Host != "" && (!hostForm.MatchString(strings.ToLower(s.Host)) || strings.HasPrefix(s.Host, "*") || s.Port == 0):
 		return fmt.Sprintf("%q port %d is not a host name and a port", s.Host, s.Port)
-	case s.Host == "" && (!s.Address.IsValid() || s.Address.Port() == 0 || s.Address.Addr().Zone() != ""):
+	case s.Socket != "" && !socketForm.MatchString(s.Socket):
+		return fmt.Sprintf("%q is not the path of a socket", s.Socket)
+	case s.Host == "" && s.Socket == "" && (!s.Address.IsValid() || s.Address.Port() == 0 || s.Address.Addr().Zone() != ""):
 		return "it has neither an address with a port nor a host name"
 	case s.Weight < 0 || s.Weight > 256:
 		return fmt.Sprintf("weight %d is not within 0..256", s.Weight)

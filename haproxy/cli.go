@@ -148,21 +148,3 @@ func firstLine(s string) string {
 	}
 	return s
 }
-
-// setCertificate replaces the content of a certificate that a bind has loaded.
-func (c *cli) setCertificate(ctx context.Context, cert Certificate) error {
-	pem := strings.Join(strings.FieldsFunc(string(cert.PEM), func(r rune) bool { return r == '\n' || r == '\r' }), "\n")
-	// An empty line ends the payload, and the fields hold none.
-	reply, err := c.ask(ctx, "set ssl cert "+cert.file()+" <<\n"+pem+"\n")
-	if err == nil && !strings.Contains(reply, "Transaction created") && !strings.Contains(reply, "Transaction updated") {
-		err = fmt.Errorf("haproxy refused certificate %s: %s", cert.Name, firstLine(reply))
-	}
-	if err != nil {
-		return err
-	}
-	reply, err = c.ask(ctx, "commit ssl cert "+cert.file())
-	if err == nil && !strings.Contains(reply, "Success!") {
-		err = fmt.Errorf("haproxy refused certificate %s: %s", cert.Name, firstLine(reply))
-	}
-	return err
-}

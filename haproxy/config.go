@@ -31,7 +31,8 @@ type Frontend struct {
 	Binds         []Bind
 	Routes        []Route       // http: by host and path; tcp: by SNI when SNI is set
 	Default       string        // backend when no route matches; "" = 404 (http) or reject (tcp)
-	Certificates  []Certificate // non-empty = TLS is terminated here
+	Certificates  []Certificate // non-empty = TLS is terminated here; the first is the default
+	Profile       Profile
 	Redirects     []Route       // http only: Host/Path that answer with a redirect to https; Backend unused
 	RedirectPort  uint16        // the https port redirects go to
 	ClientTimeout time.Duration // 0 = default
@@ -51,12 +52,6 @@ type Route struct {
 	Backend string
 }
 
-// Certificate is one PEM bundle (chain and key) under a file name of its own.
-type Certificate struct {
-	Name string // [a-z0-9._-]
-	PEM  []byte
-}
-
 // Backend is one pool of servers.
 type Backend struct {
 	Name                           string
@@ -70,7 +65,8 @@ type Backend struct {
 	ProxyProtocol                  ProxyVersion
 	SlowStart                      time.Duration // how long a server that came up takes to its full weight; 0 = no time
 	Outlier                        Outlier
-	TLS                            bool          // TLS to the servers, not verified
+	TLS                            *BackendTLS // nil = plain
+	Guard                          Guard
 	Connect, Server, Queue, Tunnel time.Duration // 0 = default
 	// Drain is the longest that sessions of a server that left may last; 0 =
 	// as long as they like.
@@ -100,9 +96,10 @@ const (
 // or another address is another name.
 type Server struct {
 	Name    string
-	Address netip.AddrPort // invalid when Host is set
+	Address netip.AddrPort // invalid when Host or Socket is set
 	Host    string         // host name and Port, resolved by HAProxy (never runtime-added)
 	Port    uint16
+	Socket  string // path of a unix socket
 	State   ServerState
 	Weight  int // 0..256
 	Backup  bool

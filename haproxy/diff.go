@@ -1,16 +1,12 @@
 package haproxy
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"iter"
 	"reflect"
 	"slices"
 )
-
-// maxRuntimePEM is the longest certificate that fits HAProxy's command buffer.
-const maxRuntimePEM = 12 << 10
 
 // pairs walks two lists sorted by name together: (old, nil) is gone, (nil, new)
 // came, and both are there under the same name otherwise.
@@ -66,6 +62,8 @@ func causes(have, want Config) iter.Seq[string] {
 		frontends := pairs(have.Frontends, want.Frontends, frontendName)
 		if sameFrontends(have, want) {
 			frontends = func(func(*Frontend, *Frontend) bool) {}
+		} else if have.resumes() != want.resumes() && !yield("the number of client CAs decides whether TLS sessions are resumed") {
+			return
 		}
 		for o, n := range frontends {
 			if cause := frontendCause(o, n); cause != "" && !yield(cause) {
@@ -112,14 +110,11 @@ func frontendCause(o, n *Frontend) string {
 		return "frontend " + n.Name + ": binds changed"
 	case o.lookups() != n.lookups():
 		return "frontend " + n.Name + ": kind of routes changed"
-	case o.Mode != n.Mode, o.Default != n.Default, o.RedirectPort != n.RedirectPort, o.ClientTimeout != n.ClientTimeout:
+	case o.Mode != n.Mode, o.Default != n.Default, o.RedirectPort != n.RedirectPort, o.Profile != n.Profile, o.ClientTimeout != n.ClientTimeout:
 		return "frontend " + n.Name + ": " + changedFields(withoutRoutes(*o), withoutRoutes(*n))
 	}
-	same := func(a, b Certificate) bool {
-		return a.Name == b.Name && (bytes.Equal(a.PEM, b.PEM) || len(b.PEM) <= maxRuntimePEM)
-	}
-	if !slices.EqualFunc(o.Certificates, n.Certificates, same) {
-		return "frontend " + n.Name + ": certificates changed"
+	if cause := certificatesCause(o, n); cause != "" {
+		return "frontend " + n.Name + ": " + cause
 	}
 	return ""
 }
@@ -136,6 +131,10 @@ func backendCause(o, n *Backend) string {
 	}
 	a, b := *o, *n
 	a.Servers, b.Servers = nil, nil
+	if cause := tlsCause(a.TLS, b.TLS); cause != "" {
+		return "backend " + n.Name + ": " + cause + " changed"
+	}
+	a.TLS, b.TLS = nil, nil
 	a.Drain, b.Drain = 0, 0 // ours alone: no file says it
 	if !reflect.DeepEqual(a, b) {
 		return "backend " + n.Name + ": " + changedFields(a, b)
@@ -143,8 +142,8 @@ func backendCause(o, n *Backend) string {
 	for so, sn := range pairs(o.Servers, n.Servers, serverName) {
 		switch {
 		case sn == nil:
-		case so == nil && sn.Host != "":
-			return "backend " + n.Name + ": server " + sn.Name + " is named by host"
+		case so == nil && sn.isFixed():
+			return "backend " + n.Name + ": server " + sn.Name + " is not named by an IP address"
 		case so != nil && (so.target() != sn.target() || so.Backup != sn.Backup):
 			return "backend " + n.Name + ": server " + sn.Name + " changed"
 		}

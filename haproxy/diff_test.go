@@ -38,10 +38,16 @@ func TestClassification(t *testing.T) {
 		}, ""},
 		{"route gone", func(c *Config) { c.Frontends[0].Routes = c.Frontends[0].Routes[:1] }, ""},
 		{"certificate renewed", func(c *Config) { c.Frontends[0].Certificates[0].PEM = []byte("two") }, ""},
-		{"certificate too long", func(c *Config) { c.Frontends[0].Certificates[0].PEM = make([]byte, maxRuntimePEM+1) }, "frontend f: certificates changed"},
+		{"certificate too long", func(c *Config) { c.Frontends[0].Certificates[0].PEM = make([]byte, maxRuntimePEM+1) }, "frontend f: certificate c has more than the 12288 bytes that can be changed at run time"},
 		{"certificate added", func(c *Config) {
 			c.Frontends[0].Certificates = append(c.Frontends[0].Certificates, Certificate{Name: "d"})
-		}, "frontend f: certificates changed"},
+		}, ""},
+		{"another default certificate", func(c *Config) { c.Frontends[0].Certificates[0].Name = "d" }, "frontend f: another default certificate, d"},
+		{"client certificates asked for", func(c *Config) { c.Frontends[0].Certificates[0].Client = &ClientCheck{CA: Bundle{Name: "ca"}} },
+			"frontend f: certificate c: hosts or client certificates changed"},
+		{"TLS ends", func(c *Config) { c.Frontends[0].Certificates = nil }, "frontend f: TLS ends"},
+		{"another profile", func(c *Config) { c.Frontends[0].Profile = Modern }, "frontend f: profile unset became modern"},
+		{"TLS to the servers", func(c *Config) { c.Backends[0].TLS = new(BackendTLS) }, "backend a: TLS to the servers changed"},
 		{"first wildcard", func(c *Config) { c.Frontends[0].Routes[0].Host = "*.example.net" }, "frontend f: kind of routes changed"},
 		{"first redirect", func(c *Config) { c.Frontends[0].Redirects = []Route{{Host: "r.example.net"}} }, "frontend f: kind of routes changed"},
 		{"bind", func(c *Config) { c.Frontends[0].Binds = append(c.Frontends[0].Binds, bind("203.0.113.11:80")) }, "frontend f: binds changed"},
@@ -58,7 +64,7 @@ func TestClassification(t *testing.T) {
 		{"check", func(c *Config) { c.Backends[0].Check.Path = "/" }, "backend a: check.path unset became /"},
 		{"server by host name", func(c *Config) {
 			c.Backends[0].Servers = append(c.Backends[0].Servers, Server{Name: "vm", Host: "vm", Port: 1, State: Ready})
-		}, "backend a: server vm is named by host"},
+		}, "backend a: server vm is not named by an IP address"},
 		{"same name, other address", func(c *Config) {
 			c.Backends[0].Servers[0].Address = netip.MustParseAddrPort("10.77.0.99:1")
 		}, "backend a: server s1 changed"},

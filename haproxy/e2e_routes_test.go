@@ -208,8 +208,16 @@ func TestE2EKeywordsAtRunTime(t *testing.T) {
 		"slow":           func(b *Backend) { b.SlowStart = time.Second },
 		"proxy":          func(b *Backend) { b.ProxyProtocol = ProxyV2 },
 		"sticky":         func(b *Backend) { b.StickyCookie = "SRV" },
-		"tls":            func(b *Backend) { b.TLS = true },
-		"tls-tcp":        func(b *Backend) { b.TLS, b.Mode = true, TCP },
+		"tls-verified": func(b *Backend) {
+			b.TLS = &BackendTLS{Verify: true, ServerName: "app.example.net", CA: Bundle{"apps", testPEM(t)}, Cert: &Certificate{Name: "me", PEM: testPEM(t, "me")}}
+		},
+		"tls":     func(b *Backend) { b.TLS = new(BackendTLS) },
+		"tls-tcp": func(b *Backend) { b.TLS, b.Mode = new(BackendTLS), TCP },
+		"tls-system": func(b *Backend) {
+			if realBinary() == "haproxy" { // another may see no CA certificates of the system
+				b.TLS = &BackendTLS{Verify: true, ServerName: "app.example.net"}
+			}
+		},
 	} {
 		b := fastBackend(name)
 		change(b)

@@ -18,7 +18,7 @@ func TestChangedFields(t *testing.T) {
 		{func(b *Backend) { b.Retries = &three }, "retries 2 became 3"},
 		{func(b *Backend) { b.Retries = nil }, "retries changed"},
 		{func(b *Backend) { b.StickyCookie = "" }, "sticky_cookie SRV became unset"},
-		{func(b *Backend) { b.TLS = true }, "tls false became true"},
+		{func(b *Backend) { b.TLS = new(BackendTLS) }, "tls changed"},
 		{func(b *Backend) { b.Balance = "x\ny" }, "balance changed"},
 	} {
 		changed := old

@@ -18,6 +18,9 @@ import (
 // died between writing and reloading left a file HAProxy never read.
 const loadedFile = "loaded"
 
+// besides are the files besides the main one.
+var besides = []string{"maps/*.map", "certs/*.pem", "certs/*.ca", "certs/*.list"}
+
 // files are the files in the run directory. They follow runtime updates a
 // moment later, off the path of the update; an update lost in that moment by
 // a kill -9 is made good at adoption, which asks HAProxy itself.
@@ -68,7 +71,7 @@ func (f *files) write(dir string, rendered Files) error {
 			return err
 		}
 	}
-	for _, pattern := range []string{"maps/*.map", "certs/*.pem", "certs/*.list"} {
+	for _, pattern := range besides {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			return fmt.Errorf("write haproxy files: %w", err)
@@ -88,7 +91,7 @@ func (f *files) write(dir string, rendered Files) error {
 // read is what write wrote last.
 func (f *files) read() (Files, error) {
 	found := Files{}
-	for _, pattern := range []string{ConfigFile, "maps/*.map", "certs/*.pem", "certs/*.list"} {
+	for _, pattern := range append([]string{ConfigFile}, besides...) {
 		paths, err := filepath.Glob(filepath.Join(f.paths.Dir, pattern))
 		if err != nil {
 			return nil, fmt.Errorf("read haproxy files: %w", err)

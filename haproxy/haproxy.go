@@ -70,15 +70,16 @@ type HAProxy struct {
 
 	// mu is held while the process, its state or applied changes: Set, a
 	// restart, a deletion, a look at the servers. Everything below it is its.
-	mu         sync.Mutex
-	proc       *supervise.Process
-	worker     int             // pid of the worker that answered last
-	known      bool            // applied is what HAProxy runs
-	applied    Config          // what HAProxy runs
-	unsure     map[string]bool // backends and maps where a command failed: look before the next change
-	leaving    map[ServerKey]*deletion
-	lastReload time.Time
-	closing    bool
+	mu          sync.Mutex
+	proc        *supervise.Process
+	worker      int             // pid of the worker that answered last
+	known       bool            // applied is what HAProxy runs
+	applied     Config          // what HAProxy runs
+	unsure      map[string]bool // backends and maps where a command failed: look before the next change
+	certsUnsure bool            // a change of certificates failed halfway
+	leaving     map[ServerKey]*deletion
+	lastReload  time.Time
+	closing     bool
 
 	files   files
 	wake    chan struct{} // pokes Run: the process or the deletions changed
@@ -164,6 +165,9 @@ func (h *HAProxy) converge(ctx context.Context, want Config) (Change, error) {
 	cause := structural(h.applied, want)
 	if cause == "" && h.replaced() {
 		cause = "the program was replaced: " + h.opts.Binary
+	}
+	if cause == "" && h.certsUnsure {
+		cause = "a change of certificates at run time failed"
 	}
 	target := want
 	if cause != "" {

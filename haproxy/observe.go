@@ -83,6 +83,8 @@ func parseServer(fields []string, column map[string]int) (observed, error) {
 		o.server.Host, o.server.Port = fqdn, uint16(port)
 	} else if addr, err := netip.ParseAddr(at("srv_addr")); err == nil {
 		o.server.Address = netip.AddrPortFrom(addr, uint16(port))
+	} else {
+		o.server.Socket = someSocket
 	}
 	o.health = verdict(op, result, o.server.State)
 	return o, nil
@@ -103,6 +105,14 @@ func verdict(op, checkResult int, state ServerState) Health {
 		return Down
 	}
 	return Unknown
+}
+
+// someSocket stands for the path of a unix socket, which HAProxy does not tell.
+const someSocket = "?"
+
+// isAt reports whether an observed server is where the wanted one is.
+func (s Server) isAt(wanted Server) bool {
+	return s.target() == wanted.target() || s.Socket == someSocket && wanted.Socket != ""
 }
 
 // servers groups what HAProxy says by backend, sorted by name.

@@ -129,6 +129,7 @@ func (h *HAProxy) settle(ctx context.Context, want Config) error {
 	h.applied, h.known = want, true
 	clear(h.leaving)
 	clear(h.unsure)
+	h.certsUnsure = false
 	h.countWorkers()
 	cause, _, err := h.reconcile(ctx, want)
 	if err == nil && cause != "" {

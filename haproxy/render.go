@@ -25,7 +25,7 @@ import (
 const ConfigFile = "haproxy.cfg"
 
 // Files maps a name relative to the run directory to its content: haproxy.cfg,
-// maps/*.map, certs/*.pem and certs/*.list. The names within the files are
+// maps/*.map, certs/*.pem, certs/*.ca and certs/*.list. The names within the files are
 // relative too, so a copy of them can be checked anywhere.
 type Files map[string][]byte
 
@@ -53,7 +53,7 @@ func Render(want Config, paths Paths) (Files, error) {
 	}
 	files := Files{}
 	var text strings.Builder
-	writeGlobal(&text, paths, maxconn, want.localPeer())
+	writeGlobal(&text, paths, maxconn, want)
 	if slices.ContainsFunc(want.Backends, (*Backend).resolves) {
 		writeResolvers(&text)
 	}
@@ -66,6 +66,7 @@ func Render(want Config, paths Paths) (Files, error) {
 	}
 	for _, b := range want.Backends {
 		writeBackend(&text, b, want.sharesTables())
+		b.addTLSFiles(files)
 	}
 	cfg, err := parser.New(options.String(text.String()), options.UseV2HTTPCheck)
 	if err != nil {
@@ -89,7 +90,7 @@ func CheckFiles(ctx context.Context, binary, dir string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	_, err := command.Run(ctx, binary, "-c", "-f", filepath.Join(dir, ConfigFile))
+	_, err := command.Run(ctx, binary, "-C", dir, "-c", "-f", filepath.Join(dir, ConfigFile)) // crt of a server is relative to where HAProxy runs
 	var failed *command.Error
 	if errors.As(err, &failed) && failed.Output != "" {
 		return fmt.Errorf("check haproxy.cfg: %s: %w", complaints(failed.Output), failed.Err)
@@ -157,8 +158,14 @@ func (b *Backend) resolves() bool {
 	return slices.ContainsFunc(b.Servers, func(s Server) bool { return s.Host != "" })
 }
 
+// isFixed reports whether the server cannot be added at run time.
+func (s Server) isFixed() bool { return s.Host != "" || s.Socket != "" }
+
 // target is the server's address as HAProxy reads it.
 func (s Server) target() string {
+	if s.Socket != "" {
+		return "unix@" + s.Socket
+	}
 	if s.Host != "" {
 		return fmt.Sprintf("%s:%d", s.Host, s.Port)
 	}
@@ -193,13 +200,7 @@ func serverOptions(b *Backend, s Server) []params.ServerOption {
 	}
 	list = append(list, b.Outlier.options()...)
 	list = append(list, b.ProxyProtocol.options()...)
-	if b.TLS {
-		list = append(list, word("ssl"), value("verify", "none"))
-		if b.Mode == HTTP {
-			list = append(list, value("sni", "req.hdr(host),host_only"))
-		}
-	}
-	return list
+	return append(list, b.TLS.serverOptions(b.Mode)...)
 }
 
 func millis(d time.Duration) string { return fmt.Sprintf("%dms", max(1, d.Milliseconds())) }

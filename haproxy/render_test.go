@@ -76,8 +76,20 @@ func goldens(t testing.TB) map[string]Config {
 			},
 			Backends: []*Backend{
 				{Name: "api", Mode: HTTP, Balance: "uri", StickyCookie: "SRV", MaxConn: 50, Retries: &retries, Servers: []Server{ready("a", "10.77.0.11:1")}},
-				{Name: "web", Mode: HTTP, TLS: true, ProxyProtocol: ProxyV2, Connect: time.Second, Server: 2 * time.Second, Queue: 3 * time.Second, Tunnel: 4 * time.Hour,
+				{Name: "web", Mode: HTTP, TLS: &BackendTLS{Verify: true, ServerName: "app.example.net", CA: Bundle{"apps", testPEM(t)}}, ProxyProtocol: ProxyV2, Connect: time.Second, Server: 2 * time.Second, Queue: 3 * time.Second, Tunnel: 4 * time.Hour,
 					Servers: []Server{{Name: "vm", Host: "localhost", Port: 8443, State: Ready, Weight: 100}}},
+			},
+		},
+		"tls": {
+			Frontends: []Frontend{{Name: "public_443", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:443")}, Profile: Modern,
+				Routes: []Route{{Host: "a.example.net", Path: "/", Backend: "a"}, {Host: "b.example.net", Path: "/", Backend: "b"}},
+				Certificates: []Certificate{
+					{Name: "a", PEM: testPEM(t), Hosts: []string{"a.example.net"}, Client: &ClientCheck{CA: Bundle{"a", testPEM(t)}, Required: true}},
+					{Name: "b", PEM: testPEM(t), Hosts: []string{"b.example.net"}, Client: &ClientCheck{CA: Bundle{"b", testPEM(t)}}},
+				}}},
+			Backends: []*Backend{
+				{Name: "a", Mode: HTTP, Guard: Guard{HSTS: 4320 * time.Hour, Client: CertRequired}, TLS: &BackendTLS{Verify: true, ServerName: "a.inner", CA: Bundle{"a", testPEM(t)}}, Servers: []Server{ready("a", "10.77.0.11:1")}},
+				{Name: "b", Mode: HTTP, Guard: Guard{Client: CertOptional}, TLS: &BackendTLS{Cert: &Certificate{Name: "b.client", PEM: testPEM(t)}}, Servers: []Server{{Name: "s", Socket: "/run/s.sock", State: Ready}}},
 			},
 		},
 		"tcp": {
@@ -117,7 +129,7 @@ func TestRenderGolden(t *testing.T) {
 			}
 			var archive txtar.Archive
 			for _, file := range files.names() {
-				if strings.HasSuffix(file, ".pem") {
+				if strings.HasSuffix(file, ".pem") || strings.HasSuffix(file, ".ca") {
 					continue
 				}
 				archive.Files = append(archive.Files, txtar.File{Name: file, Data: files[file]})

@@ -15,14 +15,17 @@ const defaultRetries, defaultConnect = 3, 3 * time.Second
 // lives as long as an idle one may, and no old worker lives for ever.
 // HAProxy's own HTTP client, which nothing here uses, would read all of the
 // system's CA certificates at every start and check: half of a reload's time.
-func writeGlobal(w *strings.Builder, p Paths, maxconn int, localPeer string) {
+func writeGlobal(w *strings.Builder, p Paths, maxconn int, want Config) {
 	hardStop := cmp.Or(p.HardStop, time.Hour)
 	w.WriteString("global\n  default-path config\n  httpclient.ssl.verify none\n")
 	if maxconn > 0 {
 		fmt.Fprintf(w, "  maxconn %d\n", maxconn)
 	}
-	if localPeer != "" {
-		fmt.Fprintf(w, "  localpeer %s\n", localPeer)
+	if peer := want.localPeer(); peer != "" {
+		fmt.Fprintf(w, "  localpeer %s\n", peer)
+	}
+	if !want.resumes() {
+		w.WriteString("  tune.ssl.cachesize 0\n")
 	}
 	fmt.Fprintf(w, "  stats socket %s mode 600 level admin expose-fd listeners\n", p.stats())
 	fmt.Fprintf(w, "  hard-stop-after %s\n  mworker-max-reloads 50\n", millis(hardStop))
@@ -72,7 +75,7 @@ func writeFrontend(w *strings.Builder, f Frontend) {
 			w.WriteString(" v6only")
 		}
 		if len(f.Certificates) > 0 {
-			fmt.Fprintf(w, " ssl crt-list %s alpn h2,http/1.1 ssl-min-ver TLSv1.2", f.certList())
+			w.WriteString(f.tlsKeywords())
 		}
 		w.WriteString("\n")
 	}
@@ -93,23 +96,14 @@ func writeFrontend(w *strings.Builder, f Frontend) {
 	f.httpRules(w)
 }
 
-func (f Frontend) certList() string { return "certs/" + f.Name + ".list" }
-func (c Certificate) file() string  { return "certs/" + c.Name + ".pem" }
-func (f Frontend) hasMap() bool     { return len(f.Routes)+len(f.Redirects) > 0 }
+func (f Frontend) hasMap() bool { return len(f.Routes)+len(f.Redirects) > 0 }
 
 // addFiles adds the files the frontend refers to.
 func (f Frontend) addFiles(files Files) {
 	if f.hasMap() {
 		files[f.mapName()] = f.mapFile()
 	}
-	var list strings.Builder
-	for _, c := range f.Certificates {
-		files[c.file()] = c.PEM
-		list.WriteString(c.file() + "\n")
-	}
-	if list.Len() > 0 {
-		files[f.certList()] = []byte(list.String())
-	}
+	f.addTLSFiles(files)
 }
 
 // writeBackend writes a backend without its servers.
@@ -133,6 +127,7 @@ func writeBackend(w *strings.Builder, b *Backend, peers bool) {
 			fmt.Fprintf(w, "  timeout %s %s\n", t.name, millis(t.d))
 		}
 	}
+	b.tlsRules(w)
 	if b.Check.Path != "" {
 		fmt.Fprintf(w, "  option httpchk\n  http-check send meth GET uri %s ver HTTP/1.1 hdr Host %s\n", b.Check.Path, cmp.Or(b.Check.Host, "localhost"))
 	}

@@ -50,18 +50,14 @@ func (h *HAProxy) update(ctx context.Context, want Config) (changed bool, err er
 type plan struct {
 	h        *HAProxy
 	requests []request
-	certs    []Certificate
+	certs    []certChange
 	gone     []ServerKey // left, to be deleted later
 	present  []ServerKey // wanted again or newly
 	verdicts map[ServerKey]Health
 }
 
 func (p *plan) frontend(ctx context.Context, o, n *Frontend) error {
-	for i, c := range n.Certificates {
-		if string(c.PEM) != string(o.Certificates[i].PEM) && !slices.ContainsFunc(p.certs, func(d Certificate) bool { return d.Name == c.Name }) {
-			p.certs = append(p.certs, c)
-		}
-	}
+	p.certificates(o, n)
 	unsure := p.h.unsure[n.mapName()]
 	if !n.hasMap() || (!unsure && slices.Equal(o.Routes, n.Routes) && slices.Equal(o.Redirects, n.Redirects)) {
 		return nil
@@ -86,7 +82,9 @@ func (p *plan) backend(ctx context.Context, o, n *Backend) error {
 		}
 		have = servers(list)[n.Name]
 	}
+	before := len(p.requests)
 	p.servers(n, have)
+	p.backendTLS(o, n, len(p.requests) > before)
 	return nil
 }
 
@@ -116,8 +114,9 @@ func (p *plan) servers(b *Backend, have []Server) {
 // marked unsure.
 func (h *HAProxy) carryOut(ctx context.Context, want Config, p plan) (bool, error) {
 	for _, c := range p.certs {
-		if err := h.cli.setCertificate(ctx, c); err != nil {
-			return false, err // the old certificate is in force and still in applied
+		if err := h.cli.changeCertificate(ctx, c); err != nil {
+			h.certsUnsure = true // the rest of them is as it was, and the next try is a reload
+			return false, err
 		}
 	}
 	failed, err := h.cli.do(ctx, p.requests)
@@ -201,7 +200,7 @@ func (h *HAProxy) reconcile(ctx context.Context, want Config) (cause string, cha
 	}
 	for _, b := range want.Backends {
 		for o, n := range pairs(have[b.Name], b.Servers, serverName) {
-			if n != nil && ((o == nil && n.Host != "") || (o != nil && o.target() != n.target())) {
+			if n != nil && ((o == nil && n.isFixed()) || (o != nil && !o.isAt(*n))) {
 				return "backend " + b.Name + ": server " + n.Name + " differs from what runs", false, nil
 			}
 		}
