@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -65,9 +64,6 @@ func Run(ctx context.Context, p Program) int {
 	return exitFailed
 }
 
-// promised are commands of the contract that later versions bring.
-var promised = []string{"drain"}
-
 func (p Program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vipilot",
@@ -78,9 +74,6 @@ keepalived and a BGP speaker saying the same thing.`,
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return p.flagsFromEnvironment(cmd.Flags()) },
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 && slices.Contains(promised, args[0]) {
-				return usageError{fmt.Errorf("vipilot %s is not supported yet", args[0])}
-			}
 			if len(args) > 0 {
 				return usageError{fmt.Errorf("unknown command %q; see vipilot --help", args[0])}
 			}
@@ -96,7 +89,7 @@ keepalived and a BGP speaker saying the same thing.`,
 		p.validateCommand(),
 		p.renderCommand(),
 		p.statusCommand(),
-		p.explainCommand(),
+		p.explainCommand(), p.drainCommand(),
 		p.approveCommand(),
 		p.planCommand(),
 		p.simulateCommand(),

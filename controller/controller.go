@@ -30,6 +30,7 @@ type Input struct {
 	Health   haproxy.Verdicts
 	Taken    map[string]bool // frontends that cannot listen: another program has their port
 	Obtained *Obtained       // certificates
+	Drains   *Drains         // by hand
 	Leaving  bool            // the node is about to stop: announce nothing
 }
 
@@ -75,6 +76,7 @@ type Member struct {
 	Started  time.Time
 	Answered bool // it has accepted a connection, or passed the service's check, since Started
 	Static   bool
+	ByHand   bool   // drained by hand: its sessions finish, it is no server any more
 	Swarm    string // the ID of the Swarm whose managers tell of it; "" = none
 	Backup   bool
 	DNSName  string // a static server named by host, with Port; Address is invalid then

@@ -32,7 +32,9 @@ type planner struct {
 	direct    map[string]bool  // networks.<name>.direct, of those that say so
 	views     map[string]*view // by host
 	swarms    swarms
-	pools     []*pool // by index of the service in selection
+	drains    *Drains
+	machines  map[string]bool // drained by hand
+	pools     []*pool         // by index of the service in selection
 	// The same again, as others take them; replaced and never changed.
 	named    map[string]*Pool
 	backends []*haproxy.Backend
@@ -49,6 +51,7 @@ func (p *planner) desire(in Input) (Desired, error) {
 		return Desired{}, err
 	}
 	dirty := p.lookAtHosts(in)
+	p.lookAtDrains(in, dirty)
 	p.refillPools(in, dirty)
 	d := Desired{Pools: p.named, Silent: make(map[string]string)}
 	d.HAProxy.Frontends, d.HAProxy.Backends = p.frontends, p.backends
@@ -198,6 +201,7 @@ func (p *planner) refill(i int, answers *Answers) {
 	slices.SortFunc(fresh.Members, byName)
 	fresh.Members = slices.CompactFunc(fresh.Members, func(a, b Member) bool { return a.Server == b.Server })
 	keepLast(fresh.Members)
+	p.takeOut(fresh.Members)
 	slices.SortFunc(fresh.Rejected, func(a, b discovery.Rejection) int { return cmp.Compare(a.Name, b.Name) })
 	fresh.Awaits = slices.ContainsFunc(fresh.Members, func(m Member) bool { return !m.Answered && !m.Drain })
 	fresh.Backend = wantBackend(service, fresh.Members)

@@ -52,6 +52,9 @@ func (x *explainer) hostStep(h config.Host) status.Step {
 		why = ": " + *seen.Error
 	}
 	switch {
+	case x.in.Drains.has(status.DrainHost, h.Name):
+		step.Verdict, step.Reason = status.Fail, string(discovery.HostDrained)
+		step.Text, step.Next = h.Name+" was drained by hand: sessions finish, no new ones come", undo(status.DrainHost, h.Name)
 	case h.Drain:
 		step.Verdict, step.Reason = status.Fail, string(discovery.HostDrained)
 		step.Text = fmt.Sprintf("%s is drained: sessions finish, no new ones come (hosts.%s.state)", h.Name, h.Name)

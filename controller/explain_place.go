@@ -83,7 +83,7 @@ func (x *explainer) placeStep(p place) status.Step {
 	case p.node.Down:
 		step.Verdict, step.Text = status.Fail, fmt.Sprintf("the managers have lost %s, and start its tasks elsewhere", p.name)
 		step.Next = "docker node ls"
-	case p.host.Drain:
+	case p.host.Drain, x.in.Drains.has(status.DrainHost, p.host.Name):
 		return x.hostStep(p.host)
 	case p.node.Drained:
 		step.Verdict, step.Text = status.Warn, fmt.Sprintf("%s is drained in its Swarm: the managers move its tasks elsewhere", p.name)

@@ -77,6 +77,13 @@ func (x *explainer) serverStep(s config.Service, m Member) status.Step {
 		if m.Reason == discovery.ReasonStopping {
 			step.Text = "it was told to stop: sessions finish, no new ones come"
 		}
+		if m.ByHand {
+			step.Text = "it was drained by hand: sessions finish, no new ones come"
+			step.Next = undo(status.DrainHost, m.Host)
+			if m.Reason == discovery.DrainedByHand {
+				step.Next = undo(status.DrainEndpoint, m.Name)
+			}
+		}
 	case !m.Answered:
 		step.Reason, step.Text = "starting", fmt.Sprintf("%s has not answered since the container started; vipilot keeps asking", m.target())
 		step.Next = x.tryIt(s, m)

@@ -108,6 +108,8 @@ func (f fakeProxy) verdicts() map[haproxy.ServerKey]haproxy.Health {
 	return copied
 }
 
+func (f fakeProxy) Sessions(context.Context, string) (map[string]int, error) { return nil, nil }
+
 func (f fakeProxy) Predecessor(context.Context) (map[haproxy.ServerKey]haproxy.Health, bool) {
 	return nil, false
 }

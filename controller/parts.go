@@ -22,6 +22,7 @@ type (
 		Health() <-chan struct{}
 		Servers() haproxy.Verdicts
 		Status() haproxy.Status
+		Sessions(ctx context.Context, backend string) (map[string]int, error)
 		CheckResults(ctx context.Context, backend string) (map[string]haproxy.CheckResult, error)
 		Close(ctx context.Context) error
 	}

@@ -12,7 +12,8 @@ import (
 
 // wantBackend turns the members of a service into HAProxy's servers. A member
 // that has not answered yet is no server: no client is sent to a port nobody
-// listens on.
+// listens on. Nor is one that was drained by hand: HAProxy lets its sessions
+// finish and removes it.
 func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 	b := service.Backend
 	want := &haproxy.Backend{
@@ -32,7 +33,7 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 		want.Check = haproxy.Check{Host: checkHost(service), Path: c.Path, Interval: c.Interval, Rise: c.Rise, Fall: c.Fall}
 	}
 	for _, m := range members {
-		if !m.Answered {
+		if !m.Answered || m.ByHand {
 			continue
 		}
 		want.Servers = append(want.Servers, haproxy.Server{

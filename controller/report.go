@@ -60,6 +60,7 @@ func (l *loop) makeReport() *status.Report {
 		Hosts:      l.reportHosts(),
 		VIPs:       l.reportVIPs(state, reachable),
 		Services:   l.reportServices(),
+		Drained:    l.in.Drains.report(),
 	}
 	r.Ready = l.in.Config != nil && l.applied.revision == l.in.Config.Revision && l.applied.refusal == nil &&
 		l.applied.errs.join() == nil && !l.applied.behind && len(l.waiting) == 0 && r.Components.HAProxy.State == "running"

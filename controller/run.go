@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -150,6 +151,9 @@ func (l *loop) recall(ctx context.Context) error {
 	if err := l.memory.loadEndpoints(&l.in); err != nil {
 		l.log.Warn("remembered endpoints", "err", err)
 	}
+	if err := l.memory.loadDrains(&l.in); err != nil {
+		l.log.Warn("remembered drains", "err", err)
+	}
 	last := l.lastGood()
 	cfg, err := config.LoadOver(l.opts.Source, last)
 	if err == nil {
@@ -223,7 +227,8 @@ func (c *Controller) listen() ([]net.Listener, error) {
 // serve answers on the listeners; the first is the trusted one.
 func (c *Controller) serve(group *errgroup.Group, ctx context.Context, listeners []net.Listener) {
 	server := status.NewServer(status.ServerOptions{
-		Board: c.board, Logger: c.opts.Logger, Token: c.opts.Token, Version: c.opts.Version, Sync: c.loop.sync, Explain: c.loop.explain, Plan: c.loop.planFor, Approve: c.loop.approve,
+		Board: c.board, Logger: c.opts.Logger, Token: c.opts.Token, Version: c.opts.Version, Sync: c.loop.sync, Explain: c.loop.explain,
+		Actions: map[string]http.Handler{"drain": http.HandlerFunc(c.loop.serveDrain)}, Plan: c.loop.planFor, Approve: c.loop.approve,
 		Extra: []prometheus.Collector{c.loop.steps.Metrics()},
 	})
 	for i, listener := range listeners {

@@ -47,6 +47,7 @@ const (
 	ReasonPaused        Reason = "paused"
 	ReasonStopping      Reason = "stopping"
 	HostDrained         Reason = "host_drained"
+	DrainedByHand       Reason = "drained_by_hand" // with vipilot drain; never said by Resolve
 	DisabledByLabel     Reason = "disabled_by_label"
 	InvalidLabel        Reason = "invalid_label"
 )

@@ -21,6 +21,7 @@ type Report struct {
 	Hosts      map[string]Host    `json:"hosts"`
 	VIPs       map[string]VIP     `json:"vips"`
 	Services   map[string]Service `json:"services"`
+	Drained    *Drained           `json:"drained,omitempty"` // by hand; nil = nothing
 }
 
 // Config is the revision in force and what became of the newest one.

@@ -28,6 +28,7 @@ func WriteText(w io.Writer, r *Report, color bool) error {
 	t.vips(r)
 	t.hosts(r)
 	t.services(r)
+	t.drained(r)
 	return buffered.Flush()
 }
 
@@ -105,6 +106,21 @@ func (p *page) hosts(r *Report) {
 		rows = append(rows, row(toneOf(h.State), name, h.State, h.standing(p.now)))
 	}
 	p.table("HOSTS", rows)
+}
+
+// drained lists what is out of service by hand, whether or not it exists now.
+func (p *page) drained(r *Report) {
+	if r.Drained == nil {
+		return
+	}
+	var rows [][]paint
+	for _, name := range r.Drained.Hosts {
+		rows = append(rows, row(warn, "host "+name, "until vipilot drain host "+name+" --undo"))
+	}
+	for _, name := range r.Drained.Endpoints {
+		rows = append(rows, row(warn, "endpoint "+name, "until vipilot drain endpoint "+name+" --undo"))
+	}
+	p.table("DRAINED BY HAND", rows)
 }
 
 func (p *page) services(r *Report) {

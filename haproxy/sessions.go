@@ -1,0 +1,53 @@
+package haproxy
+
+import (
+	"cmp"
+	"context"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Sessions asks HAProxy how many sessions each server of a backend carries, by
+// name; servers that left are among them until they are deleted. Sessions that
+// a reload left on an old worker are not counted.
+func (h *HAProxy) Sessions(ctx context.Context, backend string) (map[string]int, error) {
+	if !nameForm.MatchString(backend) {
+		return nil, fmt.Errorf("ask haproxy for sessions: %.60q is no backend's name", backend)
+	}
+	text, err := h.cli.ask(ctx, "show stat "+backend+" 4 -1")
+	if err != nil {
+		return nil, err
+	}
+	return parseSessions(text, backend)
+}
+
+// parseSessions reads the CSV of "show stat".
+func parseSessions(text, backend string) (map[string]int, error) {
+	if !strings.HasPrefix(text, "# ") {
+		return nil, fmt.Errorf("read haproxy's statistics: %s", firstLine(text))
+	}
+	rows, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(text, "# "))).ReadAll()
+	if err != nil || len(rows) == 0 {
+		return nil, fmt.Errorf("read haproxy's statistics: %w", cmp.Or(err, io.ErrUnexpectedEOF))
+	}
+	proxy, server, current := slices.Index(rows[0], "pxname"), slices.Index(rows[0], "svname"), slices.Index(rows[0], "scur")
+	if proxy < 0 || server < 0 || current < 0 {
+		return nil, fmt.Errorf("read haproxy's statistics: a column is missing")
+	}
+	sessions := make(map[string]int)
+	for _, row := range rows[1:] {
+		if row[proxy] != backend {
+			continue
+		}
+		n, err := strconv.Atoi(row[current])
+		if err != nil {
+			return nil, fmt.Errorf("read haproxy's statistics: %s has %.40q sessions", row[server], row[current])
+		}
+		sessions[row[server]] = n
+	}
+	return sessions, nil
+}
