@@ -29,8 +29,8 @@ func run(m *testing.M) (code int) {
 	if os.Getenv("VIPILOT_E2E") != "1" {
 		return m.Run()
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	// Never stopped: what its end sets off must not happen at the end of the tests.
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	l, err := lab.New(ctx, lab.Options{BGPPassword: "lab-secret", TTLSecurity: true,
 		Binary: os.Getenv("VIPILOT_BINARY"), Log: slog.Default()})
 	if err != nil {
