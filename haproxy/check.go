@@ -29,7 +29,7 @@ var balances = map[string]string{
 // meaningless in a file or a command. A backend for which known is true has
 // been checked before and is not looked at again.
 func checkConfig(want Config, known func(*Backend) bool) error {
-	var errs []error
+	errs := []error{want.Raw.fault()}
 	backends := make(map[string]Mode, len(want.Backends))
 	last := ""
 	for _, b := range want.Backends {
@@ -107,7 +107,10 @@ func checkRoutes(f Frontend, backends map[string]Mode) error {
 		if r.Path != "" && !pathForm.MatchString(r.Path) {
 			fault("route path %q must start with / and hold only characters of a URL path (no space, quote, ; $ ? or #)", r.Path)
 		}
-		if key := f.key(r); seen[key] {
+		if why := r.If.fault(); why != "" || f.Mode == TCP && (r.If != Condition{} || r.KeepForwarded) {
+			fault("route %s%s: a condition needs mode http: %s", r.Host, r.Path, why)
+		}
+		if key := f.key(r) + " " + r.If.String(); seen[key] {
 			fault("route %s is there twice", key)
 		} else {
 			seen[key] = true
@@ -176,6 +179,17 @@ func checkBackend(b *Backend) error {
 		if why := s.fault(); why != "" {
 			fault("server %q: %s", s.Name, why)
 		}
+	}
+	for _, line := range b.Raw {
+		if err := CheckRaw(BackendSection, line); err != nil {
+			errs = append(errs, fmt.Errorf("backend %q: raw: %w", b.Name, err))
+		}
+	}
+	if err := b.Rules.faults(b.Mode); err != nil {
+		errs = append(errs, fmt.Errorf("backend %q: %w", b.Name, err))
+	}
+	if b.H2 && b.Mode != HTTP {
+		fault("HTTP/2 needs mode http")
 	}
 	return errors.Join(errs...)
 }

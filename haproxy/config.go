@@ -13,7 +13,11 @@ type Config struct {
 	Backends  []*Backend // sorted by Name
 	MaxConn   int        // 0 = derived from the file descriptor limit
 	Peers     Peers      // who shares stick tables; written when a backend has one
+	Raw       Raw
 }
+
+// Raw are lines of the operator's own for the sections all share, see [CheckRaw].
+type Raw struct{ Global, Defaults []string }
 
 // Mode is http or tcp.
 type Mode string
@@ -36,6 +40,9 @@ type Frontend struct {
 	Redirects     []Route       // http only: Host/Path that answer with a redirect to https; Backend unused
 	RedirectPort  uint16        // the https port redirects go to
 	ClientTimeout time.Duration // 0 = default
+	// Guarded is set where some path keeps clients out whom others let in: then
+	// paths are compared as servers may read them, %61 like a.
+	Guarded bool
 }
 
 // Bind is one listening socket; always rendered `transparent`.
@@ -50,6 +57,10 @@ type Route struct {
 	Host    string
 	Path    string // starts with /; a prefix of whole segments: /api matches /api and /api/x, not /apix
 	Backend string
+	If      Condition // http only: fulfilled besides; at the same path and host the most conditions win
+	// KeepForwarded leaves the X-Forwarded headers of a request to the rules
+	// of the backend, which must have Trusted. Otherwise they are dropped.
+	KeepForwarded bool
 }
 
 // Backend is one pool of servers.
@@ -72,6 +83,9 @@ type Backend struct {
 	// as long as they like.
 	Drain   time.Duration
 	Servers []Server // sorted by Name
+	H2      bool     // HTTP/2 to the servers, as gRPC wants it
+	Rules   Rules
+	Raw     []string // lines of the operator's own for the section, see [CheckRaw]
 }
 
 // Check is the health check of every server of a backend.

@@ -59,6 +59,9 @@ func causes(have, want Config) iter.Seq[string] {
 		if cause := peersCause(have, want); cause != "" && !yield(cause) {
 			return
 		}
+		if !reflect.DeepEqual(have.Raw, want.Raw) && !yield("raw lines of global or defaults changed") {
+			return
+		}
 		frontends := pairs(have.Frontends, want.Frontends, frontendName)
 		if sameFrontends(have, want) {
 			frontends = func(func(*Frontend, *Frontend) bool) {}
@@ -110,7 +113,7 @@ func frontendCause(o, n *Frontend) string {
 		return "frontend " + n.Name + ": binds changed"
 	case o.lookups() != n.lookups():
 		return "frontend " + n.Name + ": kind of routes changed"
-	case o.Mode != n.Mode, o.Default != n.Default, o.RedirectPort != n.RedirectPort, o.Profile != n.Profile, o.ClientTimeout != n.ClientTimeout:
+	case o.Mode != n.Mode, o.Default != n.Default, o.RedirectPort != n.RedirectPort, o.Profile != n.Profile, o.ClientTimeout != n.ClientTimeout, o.Guarded != n.Guarded:
 		return "frontend " + n.Name + ": " + changedFields(withoutRoutes(*o), withoutRoutes(*n))
 	}
 	if cause := certificatesCause(o, n); cause != "" {
@@ -154,7 +157,7 @@ func backendCause(o, n *Backend) string {
 // reachable is as much of want as runtime updates can make of have: what stands
 // meanwhile when a reload is due but must wait, or fails.
 func reachable(have, want Config) Config {
-	got := Config{MaxConn: have.MaxConn, Peers: have.Peers}
+	got := Config{MaxConn: have.MaxConn, Peers: have.Peers, Raw: have.Raw}
 	known := make(map[string]bool, len(have.Backends))
 	for o, n := range pairs(have.Backends, want.Backends, backendName) {
 		switch {

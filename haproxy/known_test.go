@@ -13,7 +13,7 @@ func TestCheckOfWhatChanged(t *testing.T) {
 	server := Server{Name: "s1", Address: netip.MustParseAddrPort("10.77.0.11:8080"), Weight: 100, State: Ready}
 	one := Config{
 		Frontends: []Frontend{{
-			Name: "web_80", Mode: HTTP, Binds: []Bind{{netip.MustParseAddr("203.0.113.10"), 80}}, Routes: []Route{{"a.example.net", "/", "a"}},
+			Name: "web_80", Mode: HTTP, Binds: []Bind{{netip.MustParseAddr("203.0.113.10"), 80}}, Routes: []Route{{Host: "a.example.net", Path: "/", Backend: "a"}},
 		}},
 		Backends: []*Backend{{Name: "a", Mode: HTTP, Servers: []Server{server}}, {Name: "b", Mode: HTTP}},
 	}

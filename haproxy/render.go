@@ -3,6 +3,7 @@ package haproxy
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -25,7 +26,7 @@ import (
 const ConfigFile = "haproxy.cfg"
 
 // Files maps a name relative to the run directory to its content: haproxy.cfg,
-// maps/*.map, certs/*.pem, certs/*.ca and certs/*.list. The names within the files are
+// maps/*.map, pages/*.html, certs/*.pem, certs/*.ca and certs/*.list. The names within the files are
 // relative too, so a copy of them can be checked anywhere.
 type Files map[string][]byte
 
@@ -67,6 +68,9 @@ func Render(want Config, paths Paths) (Files, error) {
 	for _, b := range want.Backends {
 		writeBackend(&text, b, want.sharesTables())
 		b.addTLSFiles(files)
+		for _, p := range b.Rules.Pages {
+			files[p.file()] = p.Content
+		}
 	}
 	cfg, err := parser.New(options.String(text.String()), options.UseV2HTTPCheck)
 	if err != nil {
@@ -108,7 +112,7 @@ func missing(binary string, err error) error {
 // understood fails when the parser met a line it has no type for: such a line
 // was never meant.
 func understood(cfg parser.Parser) error {
-	for _, section := range []parser.Section{parser.Global, parser.Defaults, parser.Frontends, parser.Backends} {
+	for _, section := range []parser.Section{parser.Global, parser.Defaults, parser.UserList, parser.Frontends, parser.Backends} {
 		names, err := cfg.SectionsGet(section)
 		if section == parser.Global {
 			names, err = []string{parser.GlobalSectionName}, nil
@@ -200,6 +204,11 @@ func serverOptions(b *Backend, s Server) []params.ServerOption {
 	}
 	list = append(list, b.Outlier.options()...)
 	list = append(list, b.ProxyProtocol.options()...)
+	if b.H2 && b.TLS != nil {
+		list = append(list, value("alpn", "h2"))
+	} else if b.H2 {
+		list = append(list, value("proto", "h2"))
+	}
 	return append(list, b.TLS.serverOptions(b.Mode)...)
 }
 
@@ -215,6 +224,11 @@ func structure(cfg []byte) string {
 		}
 		return !peers && strings.HasPrefix(line, "  server ") || strings.HasPrefix(line, "  maxconn ")
 	})
+	for i, line := range lines {
+		if strings.HasPrefix(line, "  user ") { // what differs may be told, a password's hash not
+			lines[i] = fmt.Sprintf("  user %x", sha256.Sum256([]byte(line)))
+		}
+	}
 	return strings.Join(lines, "\n")
 }
 

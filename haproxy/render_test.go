@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 	"net/netip"
 	"os"
@@ -56,7 +57,7 @@ func goldens(t testing.TB) map[string]Config {
 	retries := 1
 	down, draining, spare := ready("app1.web-2", "10.77.0.11:32769"), ready("app2.web-1", "[2001:db8::12]:8080"), ready("spare", "10.77.0.40:80")
 	down.State, draining.State, spare.Backup = Maint, Drain, true
-	return map[string]Config{
+	all := map[string]Config{
 		"empty": {},
 		"one_service": {
 			Frontends: []Frontend{{Name: "http_public_80", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:80"), bind("[2001:db8::10]:80")},
@@ -118,6 +119,8 @@ func goldens(t testing.TB) map[string]Config {
 			},
 		},
 	}
+	maps.Copy(all, ruled())
+	return all
 }
 
 func TestRenderGolden(t *testing.T) {

@@ -71,12 +71,12 @@ func addRequests(b *Backend, s Server) []request {
 	return append(list, request{text: "enable health " + name, owner: b.Name})
 }
 
-// mapRequests are the commands that turn a frontend's map entries have into
+// mapRequests are the commands that turn a map's entries have into
 // its own: what is to be found first, then what is not.
-func mapRequests(f Frontend, have []entry) []request {
+func mapRequests(m routeMap, have []entry) []request {
 	var requests, late []request
-	name := f.mapName()
-	for o, n := range pairs(have, f.entries(), entryKey) {
+	name := m.name
+	for o, n := range pairs(have, m.entries, entryKey) {
 		switch {
 		case n == nil:
 			late = append(late, request{text: "del map " + name + " " + o.key, owner: name})

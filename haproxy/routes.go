@@ -3,7 +3,6 @@ package haproxy
 import (
 	"cmp"
 	"fmt"
-	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,77 +33,139 @@ func (f Frontend) key(r Route) string {
 // routePath is the path prefix with exactly one slash at its end.
 func routePath(r Route) string { return strings.TrimRight(r.Path, "/") + "/" }
 
-// entries are the lines of the frontend's map, sorted by key. An http value
-// carries the length of the matched path before the backend, so that a rule
-// can tell the longest of several matches: as a number, "5/todo" reads 5.
-func (f Frontend) entries() []entry {
-	lines := make([]entry, 0, len(f.Routes)+len(f.Redirects))
-	for _, r := range f.Routes {
-		value := r.Backend
-		if f.Mode == HTTP {
-			value = strconv.Itoa(len(routePath(r))) + "/" + r.Backend
-		}
-		lines = append(lines, entry{f.key(r), value})
-	}
-	for _, r := range f.Redirects {
-		lines = append(lines, entry{f.key(r), strconv.Itoa(len(routePath(r))) + "/" + redirectTo})
-	}
-	slices.SortFunc(lines, func(a, b entry) int { return strings.Compare(a.key, b.key) })
-	return lines
+// keepForwarded, behind the backend of a map's value, leaves what the client
+// said of its origin to the backend to judge.
+const keepForwarded = "keep"
+
+// routeMap is a map file and what it holds, sorted by key.
+type routeMap struct {
+	name    string
+	entries []entry
 }
 
-// mapFile is the content of the frontend's map.
-func (f Frontend) mapFile() []byte {
+func (m *routeMap) sort() {
+	slices.SortFunc(m.entries, func(a, b entry) int { return strings.Compare(a.key, b.key) })
+}
+
+// file is the content of the map.
+func (m routeMap) file() []byte {
 	var b strings.Builder
-	for _, e := range f.entries() {
+	for _, e := range m.entries {
 		b.WriteString(e.key + " " + e.value + "\n")
 	}
 	return []byte(b.String())
 }
 
-// lookups says which questions the frontend's rules must ask its map. While it
-// stays the same, routes come and go as map entries.
-type lookups struct{ exact, wildcard, any, redirect bool }
+// maps are the maps of the frontend: routes without conditions, and those with.
+func (f Frontend) maps() []routeMap {
+	if !f.hasMap() {
+		return nil
+	}
+	list := []routeMap{{f.mapName(), f.entries()}}
+	if conditions := f.conditions(); len(conditions) > 0 {
+		list = append(list, f.conditionalMap(conditions))
+	}
+	return list
+}
 
-func (f Frontend) lookups() lookups {
-	l := lookups{redirect: len(f.Redirects) > 0}
+// value is what a map says of a route. For http it carries the length of the
+// matched path before the backend, so that a rule can tell the longest of several
+// matches: as a number, "5/todo" reads 5.
+func (f Frontend) value(r Route) string {
+	if f.Mode == TCP {
+		return r.Backend
+	}
+	value := strconv.Itoa(len(routePath(r))) + "/" + r.Backend
+	if r.KeepForwarded {
+		value += "/" + keepForwarded
+	}
+	return value
+}
+
+func (f Frontend) redirectValue(r Route) string {
+	return strconv.Itoa(len(routePath(r))) + "/" + redirectTo
+}
+
+// entries are the lines of the frontend's map, sorted by key.
+func (f Frontend) entries() []entry {
+	m := routeMap{entries: make([]entry, 0, len(f.Routes)+len(f.Redirects))}
+	for _, r := range f.Routes {
+		if r.If == (Condition{}) {
+			m.entries = append(m.entries, entry{f.key(r), f.value(r)})
+		}
+	}
+	for _, r := range f.Redirects {
+		if r.If == (Condition{}) {
+			m.entries = append(m.entries, entry{f.key(r), f.redirectValue(r)})
+		}
+	}
+	m.sort()
+	return m.entries
+}
+
+// lookups says which questions the frontend's rules must ask its maps. While it
+// stays the same, routes come and go as map entries.
+type lookups struct {
+	hosts          hostKinds // of routes without conditions
+	redirect, keep bool
+	conditional    string // the kinds of hosts each condition is asked for
+}
+
+// hostKinds are the kinds of hosts among routes.
+type hostKinds struct{ exact, wildcard, any bool }
+
+func (k *hostKinds) add(host string) {
+	switch {
+	case host == "":
+		k.any = true
+	case strings.HasPrefix(host, "*."):
+		k.wildcard = true
+	default:
+		k.exact = true
+	}
+}
+
+// kinds are the kinds of hosts among the routes with this condition.
+func (f Frontend) kinds(c Condition) hostKinds {
+	var k hostKinds
 	for _, list := range [][]Route{f.Routes, f.Redirects} {
 		for _, r := range list {
-			switch {
-			case r.Host == "":
-				l.any = true
-			case strings.HasPrefix(r.Host, "*."):
-				l.wildcard = true
-			default:
-				l.exact = true
+			if r.If == c {
+				k.add(r.Host)
 			}
 		}
+	}
+	return k
+}
+
+func (f Frontend) lookups() lookups {
+	l := lookups{redirect: len(f.Redirects) > 0, hosts: f.kinds(Condition{})}
+	l.keep = slices.ContainsFunc(f.Routes, func(r Route) bool { return r.KeepForwarded })
+	for _, c := range f.conditions() {
+		l.conditional += fmt.Sprintln(f.kinds(c), c.expression())
 	}
 	return l
 }
 
 // keys are the sample expressions of the needed lookups, most specific first:
 // the host, the host with its first label replaced by *, and * itself.
-func (l lookups) keys(host string) iter.Seq2[int, string] {
-	return func(yield func(int, string) bool) {
-		i := 0
-		for _, k := range []struct {
-			need bool
-			expr string
-		}{{l.exact, host}, {l.wildcard, host + ",regsub(^[^.]*,*)"}, {l.any, "str(*)"}} {
-			if !k.need {
-				continue
-			}
-			if !yield(i, k.expr) {
-				return
-			}
-			i++
-		}
+func (k hostKinds) keys(host string) [3]string {
+	var keys [3]string
+	if k.exact {
+		keys[0] = host
 	}
+	if k.wildcard {
+		keys[1] = host + ",regsub(^[^.]*,*)"
+	}
+	if k.any {
+		keys[2] = "str(*)"
+	}
+	return keys
 }
 
 // httpRules writes the rules that choose an http backend: the longest path
-// wins, then the exact host over the wildcard over every host.
+// wins, then the exact host over the wildcard over every host, then the most
+// conditions.
 func (f Frontend) httpRules(w *strings.Builder) {
 	l := f.lookups()
 	if l == (lookups{}) && f.Default != "" {
@@ -116,18 +177,9 @@ func (f Frontend) httpRules(w *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(w, "  http-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)\n")
-	fmt.Fprintf(w, "  http-request set-var(txn.path) path\n")
+	f.writePath(w)
 	fmt.Fprintf(w, "  http-request set-var(txn.route) str(0/)\n") // stays where a request without Host has nothing to look up
-	for i, key := range l.keys("var(txn.host)") {
-		name := "txn.route"
-		if i > 0 {
-			name = "txn.other"
-		}
-		fmt.Fprintf(w, "  http-request set-var(%s) %s,concat(,txn.path,/),map_beg(%s,0/)\n", name, key, f.mapName())
-		if i > 0 { // longer only: at equal length the more specific host was first
-			fmt.Fprintf(w, "  http-request set-var(txn.route) var(txn.other) if { var(txn.other),sub(txn.route) gt 0 }\n")
-		}
-	}
+	f.writeLookups(w)
 	if l.redirect {
 		port := ""
 		if f.RedirectPort != 0 && f.RedirectPort != 443 {
@@ -144,6 +196,52 @@ func (f Frontend) httpRules(w *strings.Builder) {
 	}
 }
 
+// writePath takes the path to look for: as the client sent it, or, where a path
+// guards something, as a server may read it. There, one that could be read as
+// yet another is refused.
+func (f Frontend) writePath(w *strings.Builder) {
+	if !f.Guarded {
+		fmt.Fprintf(w, "  http-request set-var(txn.path) path\n")
+		return
+	}
+	fmt.Fprintf(w, "  http-request set-var(txn.path) path,url_dec,regsub(/+,/,g)\n")
+	fmt.Fprintf(w, "  http-request deny deny_status 400 if { var(txn.path) -m reg %s } or { path -m sub %%00 }\n", dotSegment)
+}
+
+// writeLookups asks the maps, the more specific first: of what is found, only a
+// longer path replaces what was found before.
+func (f Frontend) writeLookups(w *strings.Builder) {
+	const host = "var(txn.host)"
+	first := true
+	ask := func(key, expression, condition string) {
+		name := "txn.other"
+		if first {
+			name = "txn.route"
+		}
+		if condition != "" {
+			condition = " if " + condition
+		}
+		fmt.Fprintf(w, "  http-request set-var(%s) %s,concat(,txn.path,/),%s%s\n", name, key, expression, condition)
+		if !first {
+			fmt.Fprintf(w, "  http-request set-var(txn.route) var(txn.other) if { var(txn.other),sub(txn.route) gt 0 }\n")
+		}
+		first = false
+	}
+	conditions := f.conditions()
+	for kind := range 3 {
+		for i, c := range conditions {
+			if key := f.kinds(c).keys(host)[kind]; key != "" {
+				first = false
+				fmt.Fprintf(w, "  http-request set-var(txn.key) %s\n", key)
+				ask(fmt.Sprintf("str(%d/),concat(,txn.key,)", i), fmt.Sprintf("map_beg(maps/%s.if.map,0/)", f.Name), c.expression())
+			}
+		}
+		if key := f.kinds(Condition{}).keys(host)[kind]; key != "" {
+			ask(key, fmt.Sprintf("map_beg(%s,0/)", f.mapName()), "")
+		}
+	}
+}
+
 // tcpRules writes the rules that choose a tcp backend, by the server name in
 // the TLS hello where routes are given. Nothing is decrypted.
 func (f Frontend) tcpRules(w *strings.Builder) {
@@ -155,7 +253,10 @@ func (f Frontend) tcpRules(w *strings.Builder) {
 	if f.Default == "" {
 		fmt.Fprintf(w, "  tcp-request content reject\n")
 	}
-	for _, key := range l.keys("req.ssl_sni,lower") {
+	for _, key := range l.hosts.keys("req.ssl_sni,lower") {
+		if key == "" {
+			continue
+		}
 		lookup := key + ",map(" + f.mapName() + ")"
 		fmt.Fprintf(w, "  use_backend %%[%s] if { %s -m found }\n", lookup, lookup)
 	}

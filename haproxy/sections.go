@@ -31,6 +31,7 @@ func writeGlobal(w *strings.Builder, p Paths, maxconn int, want Config) {
 	fmt.Fprintf(w, "  hard-stop-after %s\n  mworker-max-reloads 50\n", millis(hardStop))
 	fmt.Fprintf(w, "  log %s len 1024 local0 notice\n", p.log())
 	fmt.Fprintf(w, "  server-state-file %s\n", p.state())
+	writeRaw(w, want.Raw.Global)
 	fmt.Fprintf(w, `
 defaults vipilot
   log global
@@ -48,6 +49,7 @@ defaults vipilot
   timeout tunnel 1h
   load-server-state-from-file global
 `, defaultRetries, millis(defaultConnect))
+	writeRaw(w, want.Raw.Defaults)
 }
 
 // writeResolvers has HAProxy ask this machine's name servers for the addresses
@@ -90,18 +92,26 @@ func writeFrontend(w *strings.Builder, f Frontend) {
 	if len(f.Certificates) > 0 {
 		scheme = "https"
 	}
+	keep := ""
+	if f.lookups().keep { // the backend is known first
+		f.httpRules(w)
+		keep = " unless { var(txn.route),field(3,/) -m str " + keepForwarded + " }"
+	}
 	// What a client claims of its origin is dropped before the truth is added.
-	fmt.Fprintf(w, "  option forwardfor\n  http-request del-header X-Forwarded- -m beg\n  http-request del-header Forwarded\n")
-	fmt.Fprintf(w, "  http-request set-header X-Forwarded-Proto %s\n", scheme)
-	f.httpRules(w)
+	fmt.Fprintf(w, "  http-request del-header X-Forwarded- -m beg%s\n  http-request del-header Forwarded%s\n", keep, keep)
+	fmt.Fprintf(w, "  http-request set-header X-Forwarded-Proto %s%s\n", scheme, keep)
+	fmt.Fprintf(w, "  http-request add-header X-Forwarded-For %%[src]%s\n", keep)
+	if keep == "" {
+		f.httpRules(w)
+	}
 }
 
 func (f Frontend) hasMap() bool { return len(f.Routes)+len(f.Redirects) > 0 }
 
 // addFiles adds the files the frontend refers to.
 func (f Frontend) addFiles(files Files) {
-	if f.hasMap() {
-		files[f.mapName()] = f.mapFile()
+	for _, m := range f.maps() {
+		files[m.name] = m.file()
 	}
 	f.addTLSFiles(files)
 }
@@ -131,6 +141,9 @@ func writeBackend(w *strings.Builder, b *Backend, peers bool) {
 	if b.Check.Path != "" {
 		fmt.Fprintf(w, "  option httpchk\n  http-check send meth GET uri %s ver HTTP/1.1 hdr Host %s\n", b.Check.Path, cmp.Or(b.Check.Host, "localhost"))
 	}
+	b.writeRules(w)
+	writeRaw(w, b.Raw)
+	b.writeTables(w)
 }
 
 // budget chooses maxconn so that HAProxy's descriptors fit the limit: two for

@@ -58,18 +58,24 @@ type plan struct {
 
 func (p *plan) frontend(ctx context.Context, o, n *Frontend) error {
 	p.certificates(o, n)
-	unsure := p.h.unsure[n.mapName()]
-	if !n.hasMap() || (!unsure && slices.Equal(o.Routes, n.Routes) && slices.Equal(o.Redirects, n.Redirects)) {
+	same := slices.Equal(o.Routes, n.Routes) && slices.Equal(o.Redirects, n.Redirects)
+	if same && len(p.h.unsure) == 0 {
 		return nil
 	}
-	have := o.entries()
-	if unsure {
-		var err error
-		if have, err = p.h.showMap(ctx, n.mapName()); err != nil {
-			return err
+	old := o.maps()
+	for i, m := range n.maps() { // of the same names: their number is structure
+		have := old[i].entries
+		switch unsure := p.h.unsure[m.name]; {
+		case unsure:
+			var err error
+			if have, err = p.h.showMap(ctx, m.name); err != nil {
+				return err
+			}
+		case same:
+			continue
 		}
+		p.requests = append(p.requests, mapRequests(m, have)...)
 	}
-	p.requests = append(p.requests, mapRequests(*n, have)...)
 	return nil
 }
 
@@ -207,14 +213,13 @@ func (h *HAProxy) reconcile(ctx context.Context, want Config) (cause string, cha
 		p.servers(b, have[b.Name])
 	}
 	for _, f := range want.Frontends {
-		if !f.hasMap() {
-			continue
+		for _, m := range f.maps() {
+			have, err := h.showMap(ctx, m.name)
+			if err != nil {
+				return "", false, err
+			}
+			p.requests = append(p.requests, mapRequests(m, have)...)
 		}
-		have, err := h.showMap(ctx, f.mapName())
-		if err != nil {
-			return "", false, err
-		}
-		p.requests = append(p.requests, mapRequests(f, have)...)
 	}
 	changed, err = h.carryOut(ctx, want, p)
 	return "", changed, err
