@@ -17,6 +17,7 @@ need /usr/lib/frr/bgpd frr
 need vtysh frr
 need curl curl
 need jq jq
+need wrk wrk # benchmarks
 need pgrep procps
 need ssh openssh-client # engines over ssh
 need sshd openssh-server

@@ -151,11 +151,14 @@ func (s *crowd) calm(ctx context.Context) error {
 }
 
 // memory is what the controller's runtime says of itself, in megabytes.
-type memory struct{ allocated, heap float64 }
+type memory struct {
+	allocated, heap float64
+	all             map[string]float64 // every metric
+}
 
 func (s *crowd) metrics(ctx context.Context) (memory, error) {
 	values, err := scrape(ctx, s.lab.LB1)
-	return memory{values["go_memstats_alloc_bytes_total"] / (1 << 20), values["go_memstats_heap_inuse_bytes"] / (1 << 20)}, err
+	return memory{values["go_memstats_alloc_bytes_total"] / (1 << 20), values["go_memstats_heap_inuse_bytes"] / (1 << 20), values}, err
 }
 
 // peak is the most memory a process ever had resident, in megabytes.

@@ -26,16 +26,19 @@ func main() {
 	flag.IntVar(&b.rate, "rate", 500, "requests a second during the rolling replacement")
 	flag.DurationVar(&b.idle, "idle", time.Minute, "how long to watch the idle controller")
 	only := flag.Bool("scale", false, "measure the scale part only")
+	proxy := flag.Bool("proxy", false, "measure HAProxy's part only: against a configuration written by hand, and reloads")
 	flag.StringVar(&b.only, "only", "", "measure these parts of the fleet only: startup,idling,rolling,reloading,coldStart")
 	flag.Func("containers", "of the scale part, once for each size: 100 an engine; default 1000, 10000, 50000", b.addSize)
 	flag.IntVar(&b.starts, "starts", 3, "cold starts of the scale part at 10,000 containers")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	parts := []func(context.Context) error{b.fleet, b.scale}
+	parts := []func(context.Context) error{b.fleet, b.rendering, b.proxying, b.scale}
 	switch {
 	case *only:
-		parts = parts[1:]
+		parts = parts[3:]
+	case *proxy:
+		parts = parts[1:3]
 	case b.only != "":
 		parts = parts[:1]
 	}
