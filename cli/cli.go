@@ -135,21 +135,6 @@ func orNothing(names []string) string {
 	return strings.Join(names, " ")
 }
 
-// directory is the SOURCE a user named.
-func directory(source string) (config.Dir, error) {
-	if strings.HasPrefix(source, "git+") {
-		return "", usageError{fmt.Errorf("%s: Git sources are not supported yet; name a directory", source)}
-	}
-	info, err := os.Stat(source)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("open configuration: %w", err)
-	case !info.IsDir():
-		return "", usageError{fmt.Errorf("%s is a file; name the directory that holds the configuration", source)}
-	}
-	return config.Dir(source), nil
-}
-
 func (p Program) printFaults(faults config.Faults) {
 	for _, f := range faults {
 		fmt.Fprintln(p.Stderr, f)

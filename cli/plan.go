@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/config/git"
 	"github.com/vipilot/vipilot/controller"
 	"github.com/vipilot/vipilot/status"
 )
@@ -18,6 +19,7 @@ const planTimeout = time.Minute
 
 // planFlags are the flags of vipilot plan.
 type planFlags struct {
+	access                        git.Access
 	at                            target
 	tokenFile, base, endpoints    string
 	node                          string
@@ -43,11 +45,7 @@ With --detailed-exitcode the exit code is 0 when nothing would change and 2 when
   vipilot plan . --addr 10.77.0.21:9890 --token-file token --detailed-exitcode`,
 		Args: exactly("SOURCE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			source, err := directory(args[0])
-			if err != nil {
-				return err
-			}
-			cfg, err := config.LoadOver(source, nil)
+			cfg, err := load(cmd.Context(), args[0], f.access, nil)
 			if err != nil {
 				return err
 			}
@@ -66,6 +64,7 @@ With --detailed-exitcode the exit code is 0 when nothing would change and 2 when
 	}
 	f.at.flags(cmd)
 	flags := cmd.Flags()
+	accessFlags(flags, &f.access)
 	flags.StringVar(&f.tokenFile, "token-file", "", "file with the controller's token, needed with --addr HOST:PORT")
 	flags.StringVar(&f.base, "base", "", "compare with this SOURCE instead of asking a controller")
 	flags.StringVar(&f.endpoints, "endpoints", "", "file with the endpoints of each service, with --base")
@@ -81,7 +80,7 @@ With --detailed-exitcode the exit code is 0 when nothing would change and 2 when
 // plan asks the controller, or compares with a base.
 func (f planFlags) plan(ctx context.Context, cfg *config.Config) (*status.Plan, error) {
 	if f.base != "" {
-		return f.compare(cfg)
+		return f.compare(ctx, cfg)
 	}
 	if f.endpoints != "" {
 		return nil, usageError{errors.New("--endpoints goes with --base: a controller knows its endpoints")}
@@ -97,12 +96,8 @@ func (f planFlags) plan(ctx context.Context, cfg *config.Config) (*status.Plan, 
 	return client.Plan(ctx, status.PlanRequest{Files: cfg.Files, Node: f.node, Diff: f.diff})
 }
 
-func (f planFlags) compare(cfg *config.Config) (*status.Plan, error) {
-	source, err := directory(f.base)
-	if err != nil {
-		return nil, err
-	}
-	base, err := config.LoadOver(source, nil)
+func (f planFlags) compare(ctx context.Context, cfg *config.Config) (*status.Plan, error) {
+	base, err := load(ctx, f.base, f.access, nil)
 	if err != nil {
 		return nil, err
 	}

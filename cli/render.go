@@ -9,13 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/config/git"
 	"github.com/vipilot/vipilot/controller"
 )
 
 func (p Program) renderCommand() *cobra.Command {
 	var node, endpoints, out, runDir string
 	hostname, _ := os.Hostname()
+	var access git.Access
 	cmd := &cobra.Command{
 		Use:   "render SOURCE --node NAME -o DIR",
 		Short: "Write the files a node would run",
@@ -34,11 +35,7 @@ can read them.`,
 			if out == "" {
 				return usageError{fmt.Errorf("-o DIR is required; see vipilot render --help")}
 			}
-			source, err := directory(args[0])
-			if err != nil {
-				return err
-			}
-			cfg, err := config.LoadOver(source, nil)
+			cfg, err := load(cmd.Context(), args[0], access, nil)
 			if err != nil {
 				return err
 			}
@@ -60,6 +57,7 @@ can read them.`,
 		},
 	}
 	flags := cmd.Flags()
+	accessFlags(flags, &access)
 	flags.StringVar(&node, "node", hostname, "the node's name under nodes:")
 	flags.StringVarP(&out, "output", "o", "", "directory to write into (required)")
 	flags.StringVar(&endpoints, "endpoints", "", "file with the endpoints of each service")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vipilot/vipilot/config/git"
 	"github.com/vipilot/vipilot/controller"
 )
 
@@ -38,6 +39,7 @@ type runFlags struct {
 	onExit, logFormat                                 oneOf
 	haproxy, keepalived, frr                          oneOf
 	syncInterval                                      time.Duration
+	access                                            git.Access
 }
 
 func (p Program) runCommand() *cobra.Command {
@@ -58,15 +60,17 @@ sentinel, or adopts those that a predecessor left running.
 Each flag is also an environment variable: --run-dir is VIPILOT_RUN_DIR.
 On SIGTERM the node is drained first (--on-exit drain); a second signal ends at once.`,
 		Example: `  vipilot run --config /etc/vipilot
+  vipilot run --config 'git+https://git.example.net/fleet.git?ref=main' --git-token-file /etc/vipilot/token
   vipilot run --config /etc/vipilot --node lb1 --listen 10.77.0.21:9890 --log-format json`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.run(cmd, f) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.config, "config", "", "directory of the configuration (required)")
+	accessFlags(flags, &f.access)
+	flags.StringVar(&f.config, "config", "", "directory or Git URL of the configuration (required)")
 	flags.StringVar(&f.node, "node", hostname, "this node's name under nodes:")
 	flags.StringVar(&f.runDir, "run-dir", "/run/vipilot", "sockets and generated files")
-	flags.StringVar(&f.stateDir, "state-dir", "/var/lib/vipilot", "last good configuration and endpoints")
+	flags.StringVar(&f.stateDir, "state-dir", "/var/lib/vipilot", "last good configuration and endpoints, Git checkouts")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:9890", "status listener, HOST:PORT or unix:PATH")
 	flags.StringVar(&f.tokenFile, "token-file", "", "file with the token that lets TCP clients change state")
 	flags.Var(&f.onExit, "on-exit", "on SIGTERM: drain the node in order, or leave everything running")
@@ -74,7 +78,7 @@ On SIGTERM the node is drained first (--on-exit drain); a second signal ends at 
 	flags.Var(&f.haproxy, "haproxy", "start and supervise HAProxy, or attach to one that runs")
 	flags.Var(&f.keepalived, "keepalived", "start and supervise keepalived, or attach to one that runs")
 	flags.Var(&f.frr, "frr", "start and supervise FRR, where the configuration needs it")
-	flags.DurationVar(&f.syncInterval, "sync-interval", 30*time.Second, "how often a Git source is polled; a directory is followed at once")
+	flags.DurationVar(&f.syncInterval, "sync-interval", 30*time.Second, "how often a Git source is polled, give or take a fifth; a directory is followed at once")
 	return cmd
 }
 
@@ -91,10 +95,6 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 		if flag.value == "attach" {
 			return usageError{fmt.Errorf("--%s attach is not supported yet; use managed", name)}
 		}
-	}
-	source, err := directory(f.config)
-	if err != nil {
-		return err
 	}
 	token, err := readToken(f.tokenFile)
 	if err != nil {
@@ -113,7 +113,11 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 		debug.SetGCPercent(collectAt)
 	}
 	log := p.logger(f.logFormat.value)
-	log.Info("starting", "version", p.Version, "node", f.node, "config", f.config, "run_dir", f.runDir, "state_dir", f.stateDir)
+	source, err := follow(f.config, f.stateDir, f.access, f.syncInterval, log)
+	if err != nil {
+		return err
+	}
+	log.Info("starting", "version", p.Version, "node", f.node, "config", fmt.Sprint(source), "run_dir", f.runDir, "state_dir", f.stateDir)
 	err = controller.New(controller.Options{
 		Node: f.node, Source: source, RunDir: f.runDir, StateDir: f.stateDir, Listen: f.listen, Token: token,
 		DrainOnEnd: f.onExit.value == "drain", Version: p.Version, Executable: self, Logger: log,

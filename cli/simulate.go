@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/config/git"
 	"github.com/vipilot/vipilot/controller"
 	"github.com/vipilot/vipilot/status"
 )
@@ -18,6 +19,7 @@ func (p Program) simulateCommand() *cobra.Command {
 	var fail []string
 	var endpoints string
 	all, asJSON, detailed := false, false, false
+	var access git.Access
 	cmd := &cobra.Command{
 		Use:   "simulate SOURCE --fail NODE|HOST|PEER",
 		Short: "Say who holds each VIP and which endpoints remain after a failure",
@@ -39,11 +41,7 @@ With --detailed-exitcode the exit code is 2 when a service is lost, 0 when none 
 			if all == (len(fail) > 0) {
 				return usageError{errors.New("name what fails with --fail, once or several times, or try every single failure with --all")}
 			}
-			source, err := directory(args[0])
-			if err != nil {
-				return err
-			}
-			cfg, err := config.LoadOver(source, nil)
+			cfg, err := load(cmd.Context(), args[0], access, nil)
 			if err != nil {
 				return err
 			}
@@ -65,6 +63,7 @@ With --detailed-exitcode the exit code is 2 when a service is lost, 0 when none 
 	}
 	at.flags(cmd)
 	flags := cmd.Flags()
+	accessFlags(flags, &access)
 	flags.StringArrayVar(&fail, "fail", nil, "what fails: the name of a node, a host or a peer; node/NAME where a name is ambiguous")
 	flags.BoolVar(&all, "all", false, "try every single failure")
 	flags.StringVar(&endpoints, "endpoints", "", "file with the endpoints of each service, instead of the controller's")

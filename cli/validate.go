@@ -8,11 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/config/git"
 	"github.com/vipilot/vipilot/controller"
 )
 
 func (p Program) validateCommand() *cobra.Command {
 	var asJSON, alone bool
+	var access git.Access
 	cmd := &cobra.Command{
 		Use:   "validate SOURCE",
 		Short: "Show every fault of a configuration, with its place",
@@ -25,11 +27,7 @@ Exit code 0: valid. 3: invalid.`,
   vipilot validate --json fleet | jq '.faults[].problem'`,
 		Args: exactly("SOURCE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			source, err := directory(args[0])
-			if err != nil {
-				return err
-			}
-			cfg, err := config.Load(source)
+			cfg, err := load(cmd.Context(), args[0], access, new(config.Config))
 			var faults config.Faults
 			if errors.As(err, &faults) && asJSON {
 				return errors.Join(p.encode(verdict{Faults: faults}), silent{exitInvalid})
@@ -40,6 +38,7 @@ Exit code 0: valid. 3: invalid.`,
 			return p.validated(cmd, cfg, alone, asJSON)
 		},
 	}
+	accessFlags(cmd.Flags(), &access)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&alone, "no-daemons", false, "do not ask HAProxy and keepalived")
 	return cmd

@@ -198,6 +198,7 @@ func (m *memory) loadConfig() (*config.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load the last good configuration: %w", err)
 	}
+	cfg.Revision = r.Revision // of a Git source: the commit
 	m.config = cfg
 	return cfg, nil
 }

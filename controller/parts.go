@@ -48,6 +48,19 @@ type (
 	}
 )
 
+// Source is where revisions come from: [config.Dir], or a Git repository.
+type Source interface {
+	// Load gives the newest revision that is known; see [config.LoadOver].
+	Load(ctx context.Context, inForce *config.Config) (*config.Config, error)
+	// Sync looks for a newer one now; an error says why none could be had.
+	Sync(ctx context.Context) error
+	// Follow sends on changed, without waiting, whenever Load or Fault may have
+	// another answer, until ctx ends; outside lists the files of the newest revision.
+	Follow(ctx context.Context, changed chan<- struct{}, outside func() []string) error
+	// Fault says why Load may not know the newest revision; nil = it does.
+	Fault() error
+}
+
 // newSource makes the watcher of one host; last is what is known from before,
 // sent as stale until the engine answers.
 type newSource func(host config.Host, last discovery.Snapshot) (discovery.Source, error)

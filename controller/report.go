@@ -84,6 +84,9 @@ func (l *loop) reportConfig() status.Config {
 		why := l.rollout.why
 		c.Pending, c.Error = &waiting.Revision, &why
 	}
+	if c.Error == nil && l.opts.Source != nil {
+		c.Error = text(l.opts.Source.Fault())
+	}
 	return c
 }
 

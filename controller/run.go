@@ -30,7 +30,7 @@ import (
 // Options are the node-local settings of a controller.
 type Options struct {
 	Node       string
-	Source     config.Dir
+	Source     Source
 	RunDir     string // sockets and generated files; the daemons live from it
 	StateDir   string // last good configuration and endpoints
 	Listen     string // status listener, host:port or unix:PATH; "" = only the socket in RunDir
@@ -155,7 +155,7 @@ func (l *loop) recall(ctx context.Context) error {
 		l.log.Warn("remembered drains", "err", err)
 	}
 	last := l.lastGood()
-	cfg, err := config.LoadOver(l.opts.Source, last)
+	cfg, err := l.opts.Source.Load(ctx, last)
 	if err == nil {
 		_, err = Desire(Input{Node: l.in.Node, Config: cfg})
 	}
@@ -275,13 +275,13 @@ func (l *loop) followConfig(ctx context.Context) error {
 			}
 		}
 	}()
-	return config.Watch(ctx, string(l.opts.Source), changed, l.filesInForce)
+	return l.opts.Source.Follow(ctx, changed, l.filesInForce)
 }
 
 // load reads the source and offers it to the loop; done, when not nil, is
 // closed after it was folded in.
 func (l *loop) load(ctx context.Context, cause string, done chan<- error) {
-	cfg, err := config.LoadOver(l.opts.Source, l.newest.Load())
+	cfg, err := l.opts.Source.Load(ctx, l.newest.Load())
 	l.send(ctx, event{cause: cause, fold: func() {
 		l.offer(ctx, cfg, err)
 		if done != nil {
@@ -290,8 +290,12 @@ func (l *loop) load(ctx context.Context, cause string, done chan<- error) {
 	}})
 }
 
-// sync loads the source now and waits until the loop has taken it.
+// sync looks for a newer revision now and waits until the loop has taken it.
 func (l *loop) sync(ctx context.Context) error {
+	if err := l.opts.Source.Sync(ctx); err != nil {
+		l.send(ctx, event{cause: "sync", fold: func() {}}) // the report shows the fault
+		return err
+	}
 	done := make(chan error, 1)
 	l.load(ctx, "sync", done)
 	select {
