@@ -14,7 +14,7 @@ import (
 )
 
 func (p Program) renderCommand() *cobra.Command {
-	var node, endpoints, out, runDir string
+	var node, host, endpoints, out, runDir string
 	hostname, _ := os.Hostname()
 	var access git.Access
 	cmd := &cobra.Command{
@@ -43,7 +43,7 @@ can read them.`,
 			if err != nil {
 				return err
 			}
-			files, err := controller.Render(cfg, node, given, runDir)
+			files, err := renderFor(cfg, node, host, given, runDir)
 			if err != nil {
 				return err
 			}
@@ -59,8 +59,17 @@ can read them.`,
 	flags := cmd.Flags()
 	accessFlags(flags, &access)
 	flags.StringVar(&node, "node", hostname, "the node's name under nodes:")
+	flags.StringVar(&host, "host", "", "a host's name under hosts:, for the files of its proxy")
 	flags.StringVarP(&out, "output", "o", "", "directory to write into (required)")
 	flags.StringVar(&endpoints, "endpoints", "", "file with the endpoints of each service")
 	flags.StringVar(&runDir, "run-dir", "/run/vipilot", "run directory that sockets are named by")
 	return cmd
+}
+
+// renderFor renders for a host where one is named, else for the node.
+func renderFor(cfg *config.Config, node, host string, given controller.Given, runDir string) (map[string][]byte, error) {
+	if host != "" {
+		return controller.RenderTier(cfg, host, given, runDir)
+	}
+	return controller.Render(cfg, node, given, runDir)
 }

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/config/git"
 	"github.com/vipilot/vipilot/controller"
 )
@@ -35,11 +38,11 @@ func (o *oneOf) Set(s string) error {
 }
 
 type runFlags struct {
-	config, node, runDir, stateDir, listen, tokenFile string
-	onExit, logFormat                                 oneOf
-	haproxy, keepalived, frr                          oneOf
-	syncInterval                                      time.Duration
-	access                                            git.Access
+	config, node, host, docker, runDir, stateDir, listen, tokenFile string
+	onExit, logFormat                                               oneOf
+	haproxy, keepalived, frr                                        oneOf
+	syncInterval                                                    time.Duration
+	access                                                          git.Access
 }
 
 func (p Program) runCommand() *cobra.Command {
@@ -58,10 +61,13 @@ func (p Program) runCommand() *cobra.Command {
 sentinel, or adopts those that a predecessor left running.
 
 Each flag is also an environment variable: --run-dir is VIPILOT_RUN_DIR.
+With --host it runs the reverse proxy of an application host (hosts.NAME.proxy) in place of
+a node: HAProxy alone, in front of the containers of that host's engine.
 On SIGTERM the node is drained first (--on-exit drain); a second signal ends at once.`,
 		Example: `  vipilot run --config /etc/vipilot
   vipilot run --config 'git+https://git.example.net/fleet.git?ref=main' --git-token-file /etc/vipilot/token
-  vipilot run --config /etc/vipilot --node lb1 --listen 10.77.0.21:9890 --log-format json`,
+  vipilot run --config /etc/vipilot --node lb1 --listen 10.77.0.21:9890 --log-format json
+  vipilot run --config /etc/vipilot --host app1 --docker unix:///var/run/docker.sock`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.run(cmd, f) },
 	}
@@ -69,6 +75,8 @@ On SIGTERM the node is drained first (--on-exit drain); a second signal ends at 
 	accessFlags(flags, &f.access)
 	flags.StringVar(&f.config, "config", "", "directory or Git URL of the configuration (required)")
 	flags.StringVar(&f.node, "node", hostname, "this node's name under nodes:")
+	flags.StringVar(&f.host, "host", "", "run the proxy of this host, under hosts:, in place of a node")
+	flags.StringVar(&f.docker, "docker", "", "with --host: its engine as it reaches it itself, as unix:///var/run/docker.sock")
 	flags.StringVar(&f.runDir, "run-dir", "/run/vipilot", "sockets and generated files")
 	flags.StringVar(&f.stateDir, "state-dir", "/var/lib/vipilot", "last good configuration and endpoints, Git checkouts")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:9890", "status listener, HOST:PORT or unix:PATH")
@@ -112,17 +120,36 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 	if p.Getenv("GOGC") == "" {
 		debug.SetGCPercent(collectAt)
 	}
+	engine, err := f.engine()
+	if err != nil {
+		return err
+	}
 	log := p.logger(f.logFormat.value)
 	source, err := follow(f.config, f.stateDir, f.access, f.syncInterval, log)
 	if err != nil {
 		return err
 	}
-	log.Info("starting", "version", p.Version, "node", f.node, "config", fmt.Sprint(source), "run_dir", f.runDir, "state_dir", f.stateDir)
+	log.Info("starting", "version", p.Version, "node", cmp.Or(f.host, f.node), "config", fmt.Sprint(source), "run_dir", f.runDir, "state_dir", f.stateDir)
 	err = controller.New(controller.Options{
-		Node: f.node, Source: source, RunDir: f.runDir, StateDir: f.stateDir, Listen: f.listen, Token: token,
+		Node: f.node, Host: f.host, Engine: engine, Source: source, RunDir: f.runDir, StateDir: f.stateDir, Listen: f.listen, Token: token,
 		DrainOnEnd: f.onExit.value == "drain", Version: p.Version, Executable: self, Logger: log,
 	}).Run(cmd.Context())
 	return err
+}
+
+// engine is the engine that --docker names, nil without it.
+func (f runFlags) engine() (*config.DockerURL, error) {
+	if f.docker == "" {
+		return nil, nil
+	}
+	if f.host == "" {
+		return nil, usageError{errors.New("--docker goes with --host; a node finds the engines under hosts:")}
+	}
+	url, err := config.ParseDockerURL(f.docker)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--docker: %w", err)}
+	}
+	return &url, nil
 }
 
 func (p Program) logger(format string) *slog.Logger {

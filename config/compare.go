@@ -20,6 +20,7 @@ func (l *loader) compare() {
 	l.compareServices()
 	l.compareTLS()
 	l.compareServers()
+	l.compareProxies()
 }
 
 // owners remembers who was first to use a thing.

@@ -59,6 +59,7 @@ type Host struct {
 	Address netip.Addr // where published ports are reached; invalid when Local (unix socket) and not given
 	Drain   bool
 	Swarm   bool
+	Proxy   *HostProxy `json:",omitempty"` // nil = the host has none
 }
 
 // DockerURL says how an engine is reached.
@@ -193,6 +194,8 @@ type Backend struct {
 	ProxyProtocol string      // v1, v2, "" = none
 	TLS           *BackendTLS // nil = plain
 	Timeouts      Timeouts
+	// Tiered: some host has a proxy, so several servers may share an address.
+	Tiered bool `json:",omitempty"`
 }
 
 // Outlier takes a server out of rotation after failures of real traffic.

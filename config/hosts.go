@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -18,6 +19,7 @@ func readHost(v value) Host {
 		"address": into(&h.Address, asAddress),
 		"state":   into(&h.Drain, asState),
 		"swarm":   into(&h.Swarm, asBool),
+		"proxy":   func(p value) { h.Proxy = readHostProxy(p) },
 	}, "docker")
 
 	if h.Docker.Scheme == "tcp" && !v.has("tls") {
@@ -29,6 +31,7 @@ func readHost(v value) Host {
 	if h.Docker.Host != "" && !v.has("address") {
 		h.Address = v.dig("docker").addressOf(h.Docker)
 	}
+	h.placeProxy(v.dig("proxy"))
 	return h
 }
 
@@ -55,6 +58,15 @@ func readClientTLS(v value) *ClientTLS {
 		}
 	}
 	return &t
+}
+
+// ParseDockerURL reads unix:///path, tcp://host:port or ssh://user@host[:port].
+func ParseDockerURL(text string) (DockerURL, error) {
+	u, why := parseDockerURL(text)
+	if why != nil {
+		return DockerURL{}, fmt.Errorf("%s %s", quote(text), why.says)
+	}
+	return u, nil
 }
 
 // parseDockerURL reads unix:///path, tcp://host:port or ssh://user@host[:port].

@@ -176,6 +176,7 @@ func (l *loader) syntaxFault(name string, err error) {
 func (l *loader) finish() *Config {
 	c := new(Config) // not in the loader, which holds every YAML node
 	*c = l.cfg
+	c.markTiered()
 	slices.SortFunc(c.Hosts, func(a, b Host) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(c.Networks, func(a, b Network) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(c.VIPs, func(a, b VIP) int { return cmp.Compare(a.Name, b.Name) })

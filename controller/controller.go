@@ -24,6 +24,7 @@ import (
 // maps belong to the loop and are not kept by Desire.
 type Input struct {
 	Node     string
+	Tier     *Tier // not nil: this is the proxy of the host called Node, and Config is as it sees it
 	Config   *config.Config
 	Hosts    map[string]discovery.Snapshot
 	Answered map[string]*Answers // by service
@@ -81,6 +82,7 @@ type Member struct {
 	Backup   bool
 	DNSName  string // a static server named by host, with Port; Address is invalid then
 	Port     uint16
+	Source   netip.Addr // where connections to the proxy at Via come from
 }
 
 // target is where m is reached, as people write it.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ func Desire(in Input) (Desired, error) { return new(planner).desire(in) }
 type planner struct {
 	config    *config.Config
 	node      config.Node
+	tier      *Tier // not nil: node is the zero Node
 	leaving   bool
 	obtained  *Obtained
 	selection *selection
@@ -38,6 +40,7 @@ type planner struct {
 	// The same again, as others take them; replaced and never changed.
 	named    map[string]*Pool
 	backends []*haproxy.Backend
+	gate     *haproxy.Backend // of the last decision for a tier
 }
 
 // pool is a Pool and what it was made from.
@@ -56,6 +59,10 @@ func (p *planner) desire(in Input) (Desired, error) {
 	d := Desired{Pools: p.named, Silent: make(map[string]string)}
 	d.HAProxy.Frontends, d.HAProxy.Backends = p.frontends, p.backends
 	d.HAProxy.Peers = p.peers
+	if p.tier != nil {
+		d.HAProxy = p.wantTier(&d)
+		return d, nil
+	}
 	d.VRRP = wantVRRP(in.Config, p.node)
 	d.Anycast = wantAnycast(in.Config, p.node)
 	d.Routing = wantRouting(in, p.node, &d)
@@ -64,11 +71,14 @@ func (p *planner) desire(in Input) (Desired, error) {
 
 // adopt forgets everything when the configuration is another one.
 func (p *planner) adopt(in Input) error {
-	if p.config == in.Config && p.node.Name == in.Node && p.leaving == in.Leaving {
+	if p.config == in.Config && p.name() == in.Node && p.tier == in.Tier && p.leaving == in.Leaving {
 		if p.obtained != in.Obtained {
 			p.obtained, p.frontends = in.Obtained, wantFrontends(in.Config, p.selection.services, in.Obtained)
 		}
 		return nil
+	}
+	if in.Tier != nil {
+		return p.adoptTier(in)
 	}
 	node, ok := in.Config.Node(in.Node)
 	if !ok {
@@ -104,6 +114,9 @@ func (p *planner) lookAtHosts(in Input) map[int]bool {
 			continue
 		}
 		fresh := p.selection.look(p.withoutTasks(containers), p.wants(host))
+		if p.tier != nil {
+			fresh.keepFronted()
+		}
 		fresh.origin = from
 		p.views[host.Name] = fresh
 		markChanged(dirty, old, fresh)
@@ -114,10 +127,14 @@ func (p *planner) lookAtHosts(in Input) map[int]bool {
 // wants says what a service asks of a container on host.
 func (p *planner) wants(host config.Host) func(config.Service) discovery.Want {
 	local := host.Docker.Scheme == "unix" || host.Address.IsLoopback() || (host.Address.IsValid() && host.Address == p.node.Address)
+	var through netip.AddrPort
+	if host.Proxy != nil {
+		through = host.Proxy.AddrPort()
+	}
 	return func(s config.Service) discovery.Want {
 		return discovery.Want{
-			Host: host.Name, HostAddress: host.Address, Local: local, HostDrained: host.Drain,
-			Port: s.Backend.Port, Network: s.Backend.Network, Direct: p.direct,
+			Host: host.Name, HostAddress: host.Address, Local: local && p.tier == nil, HostDrained: host.Drain,
+			Port: s.Backend.Port, Network: s.Backend.Network, Direct: p.direct, Proxy: through,
 		}
 	}
 }
@@ -183,7 +200,7 @@ func (p *planner) refillPools(in Input, dirty map[int]bool) {
 func (p *planner) refill(i int, answers *Answers) {
 	service := p.selection.services[i]
 	fresh := &pool{answers: answers}
-	for _, s := range service.Backend.Servers {
+	for _, s := range p.staticServers(service) {
 		fresh.Members = append(fresh.Members, staticMember(s))
 	}
 	for _, host := range p.config.Hosts {
@@ -193,6 +210,9 @@ func (p *planner) refill(i int, answers *Answers) {
 		}
 		for _, m := range v.members[i] {
 			m.Answered = answers.has(m.Server, m.Started)
+			if m.Via.IsValid() {
+				m.Source = p.node.Address
+			}
 			fresh.Members = append(fresh.Members, m)
 		}
 		fresh.Rejected = append(fresh.Rejected, v.rejected[i]...)
@@ -204,7 +224,11 @@ func (p *planner) refill(i int, answers *Answers) {
 	p.takeOut(fresh.Members)
 	slices.SortFunc(fresh.Rejected, func(a, b discovery.Rejection) int { return cmp.Compare(a.Name, b.Name) })
 	fresh.Awaits = slices.ContainsFunc(fresh.Members, func(m Member) bool { return !m.Answered && !m.Drain })
-	fresh.Backend = wantBackend(service, fresh.Members)
+	if p.tier != nil {
+		fresh.Backend = wantBehind(service, fresh.Members)
+	} else {
+		fresh.Backend = wantBackend(service, fresh.Members)
+	}
 	if old := p.pools[i]; old != nil && reflect.DeepEqual(old.Backend, fresh.Backend) {
 		fresh.Backend = old.Backend
 	}

@@ -113,6 +113,9 @@ func newExplainer(f *facts, checks lastChecks) *explainer {
 	x := &explainer{facts: f, cfg: f.in.Config, checks: checks, checked: make(map[string]checked)}
 	x.node, _ = x.cfg.Node(f.in.Node)
 	x.places = placesOf(f.in)
+	if f.in.Tier != nil { // no client comes here
+		return x
+	}
 	for _, frontend := range wantFrontends(x.cfg, x.cfg.Services, f.in.Obtained) {
 		port := frontend.Binds[0].Port
 		vip, _ := x.cfg.VIP(strings.TrimSuffix(frontend.Name, fmt.Sprintf("_%d", port)))
@@ -131,6 +134,9 @@ func (x *explainer) brief() *explainer {
 
 // lastCheck is what HAProxy says of one server.
 func (x *explainer) lastCheck(backend, server string) (haproxy.CheckResult, error) {
+	if x.in.Tier != nil {
+		backend, server = haproxy.Gate, server+"."+backend
+	}
 	known, asked := x.checked[backend]
 	if !asked {
 		known.servers, known.err = x.checks(backend)

@@ -40,6 +40,9 @@ func (x *explainer) static(s config.Service, m Member) status.Explanation {
 
 // reach is how clients come to a service: frontend, VIP, announcement.
 func (x *explainer) reach(s config.Service) []status.Step {
+	if x.in.Tier != nil {
+		return []status.Step{x.tierStep(s)}
+	}
 	vip, _ := x.cfg.VIP(s.VIP)
 	return []status.Step{x.frontendStep(s), x.vipStep(vip), x.announceStep(vip)}
 }

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -40,7 +41,12 @@ func (x *explainer) serverSteps(s config.Service, p place, c discovery.Container
 		}
 	}
 	address.Detail = ways(c, want)
-	name := serverName(endpoint)
+	name := serverName(s, endpoint)
+	if x.in.Tier != nil {
+		if name = token(endpoint); !endpoint.Via.IsValid() {
+			return []status.Step{address, {Step: "server", Verdict: status.Skip, Text: "the nodes reach it without this host's proxy"}}
+		}
+	}
 	pool := x.want.Pools[s.Name]
 	if pool == nil {
 		return []status.Step{address, {Step: "server", Verdict: status.Skip, Text: fmt.Sprintf("%s does not serve %s: see vip", x.node.Name, s.Name)}}
@@ -86,7 +92,7 @@ func (x *explainer) serverStep(s config.Service, m Member) status.Step {
 		}
 	case !m.Answered:
 		step.Reason, step.Text = "starting", fmt.Sprintf("%s has not answered since the container started; vipilot keeps asking", m.target())
-		step.Next = x.tryIt(s, m)
+		step.Next = cmp.Or(x.askTier(m), x.tryIt(s, m))
 	case health == haproxy.Down:
 		step.Reason, step.Text, step.Next = "down", "HAProxy's check fails"+x.said(s, m), x.checkAdvice(s, m)
 	case m.Static && health == haproxy.Unknown:
@@ -137,6 +143,8 @@ func (x *explainer) checkAdvice(s config.Service, m Member) string {
 	try := x.tryIt(s, m)
 	switch {
 	case err != nil || r.Check == "":
+	case x.askTier(m) != "" && !strings.HasPrefix(r.Check, "L7"):
+		return x.askTier(m)
 	case r.Check == "L4TOUT":
 		return fmt.Sprintf("look for a firewall or a missing route between %s and %s; %s", x.node.Name, m.target(), try)
 	case strings.HasPrefix(r.Check, "L4"):
@@ -152,10 +160,10 @@ func (x *explainer) checkAdvice(s config.Service, m Member) string {
 // tryIt is how to see it with one's own eyes.
 func (x *explainer) tryIt(s config.Service, m Member) string {
 	if s.Backend.Check != nil && s.Backend.Check.Path != "" {
-		return fmt.Sprintf("try it on %s: curl -i http://%s%s", x.node.Name, m.target(), s.Backend.Check.Path)
+		return fmt.Sprintf("try it on %s: curl -i http://%s%s", x.nearest(m), m.target(), s.Backend.Check.Path)
 	}
 	host, port, _ := net.SplitHostPort(m.target())
-	return fmt.Sprintf("try it on %s: nc -vz %s %s", x.node.Name, host, port)
+	return fmt.Sprintf("try it on %s: nc -vz %s %s", x.nearest(m), host, port)
 }
 
 func because(err *string) string {

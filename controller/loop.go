@@ -62,6 +62,7 @@ type loop struct {
 	next      *time.Timer   // asks for another round
 	due       time.Time     // when next fires
 	report    reporter
+	atGate    gateHealth
 	steps     *status.Steps
 	newest    atomic.Pointer[config.Config] // the last valid one offered
 	known     atomic.Pointer[facts]         // for explain
@@ -350,4 +351,9 @@ func (l *loop) inherit() {
 }
 
 // observe takes what HAProxy says of its servers.
-func (l *loop) observe() { l.in.Health = l.proxy.Servers() }
+func (l *loop) observe() {
+	l.in.Health = l.proxy.Servers()
+	if l.in.Tier != nil {
+		l.in.Health = l.atGate.of(l.in.Health)
+	}
+}

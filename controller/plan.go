@@ -58,6 +58,9 @@ func (l *loop) planFor(_ context.Context, request status.PlanRequest) (status.Pl
 	if f == nil || f.in.Config == nil {
 		return status.Plan{}, errStarting
 	}
+	if f.in.Tier != nil {
+		return status.Plan{}, fmt.Errorf("%s runs the proxy of a host, which plans nothing; ask a node", f.in.Node)
+	}
 	fresh, err := config.LoadOver(config.Tree(request.Files), f.in.Config)
 	if err != nil {
 		return status.Plan{}, fmt.Errorf("%w configuration: %w", status.ErrInvalid, err)

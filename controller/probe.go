@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
+	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/haproxy"
 )
 
@@ -21,6 +23,8 @@ type probe struct {
 	address string
 	path    string // HTTP check; "" = a connection is an answer
 	host    string // the check's Host header; "" = localhost
+	via     string // its name in the tier at address; "" = none
+	source  netip.Addr
 }
 
 // ask dials once. With a path the answer must be what HAProxy's own check
@@ -28,7 +32,7 @@ type probe struct {
 func ask(ctx context.Context, p probe) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", p.address)
+	conn, err := p.dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -68,7 +72,11 @@ func wantProbes(d Desired) map[probe]bool {
 				continue
 			}
 			one := probe{key: haproxy.ServerKey{Backend: service, Server: m.Server}, started: m.Started, address: m.Address.String()}
-			if pool.Backend.ProxyProtocol == "" {
+			if m.Via.IsValid() && pool.Backend.Place == haproxy.OnNode {
+				service := config.Service{Name: service}
+				one.address, one.via, one.source = m.Via.String(), viaName(service, m.Endpoint), m.Source
+			}
+			if pool.Backend.ProxyProtocol == "" || one.via != "" {
 				one.path, one.host = pool.Backend.Check.Path, pool.Backend.Check.Host
 			}
 			want[one] = true

@@ -18,7 +18,7 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 	b := service.Backend
 	want := &haproxy.Backend{
 		Name: service.Name, Mode: haproxy.TCP,
-		Drain: b.Drain, Balance: b.Balance, StickyCookie: b.StickyCookie, MaxConn: b.MaxConn, Retries: b.Retries,
+		Drain: b.Drain, Balance: b.Balance, StickyCookie: b.StickyCookie, StickyName: pinsByName(service), MaxConn: b.MaxConn, Retries: b.Retries,
 		StickySource: b.StickySource, SlowStart: b.SlowStart, ProxyProtocol: haproxy.ProxyVersion(b.ProxyProtocol),
 		Connect: b.Timeouts.Connect, Server: b.Timeouts.Server, Queue: b.Timeouts.Queue, Tunnel: b.Timeouts.Tunnel,
 	}
@@ -36,9 +36,13 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 		if !m.Answered || m.ByHand {
 			continue
 		}
-		want.Servers = append(want.Servers, haproxy.Server{
+		server := haproxy.Server{
 			Name: m.Server, Address: m.Address, Host: m.DNSName, Port: m.Port, Weight: m.Weight, Backup: m.Backup, State: serverState(m),
-		})
+		}
+		if m.Via.IsValid() {
+			server.Address, server.Via, server.Source = m.Via, viaName(service, m.Endpoint), m.Source
+		}
+		want.Servers = append(want.Servers, server)
 	}
 	return want
 }

@@ -101,11 +101,20 @@ func (d *Desired) give(cfg *config.Config, given Given) error {
 				endpoint.Host = host
 			}
 			if !slices.ContainsFunc(members, func(m Member) bool { return m.Static && m.Name == endpoint.Name }) {
-				members = append(members, Member{Endpoint: endpoint, Server: serverName(endpoint), Answered: true})
+				member := Member{Endpoint: endpoint, Server: serverName(service, endpoint), Answered: true}
+				if pool.Backend.Place == haproxy.BehindIt {
+					member.Server = token(endpoint)
+				}
+				members = append(members, member)
 			}
 		}
 		slices.SortFunc(members, byName)
-		fresh := &Pool{Members: members, Rejected: pool.Rejected, Backend: wantBackend(service, members)}
+		fresh := &Pool{Members: members, Rejected: pool.Rejected}
+		if pool.Backend.Place == haproxy.BehindIt {
+			fresh.Backend = wantBehind(service, members)
+		} else {
+			fresh.Backend = wantBackend(service, members)
+		}
 		i := slices.Index(d.HAProxy.Backends, pool.Backend)
 		d.HAProxy.Backends[i], d.Pools[name] = fresh.Backend, fresh
 	}
@@ -142,7 +151,7 @@ func renderRoutes(want Desired) ([]byte, error) {
 
 // Remark is what a daemon said of the rendered configuration of one node.
 type Remark struct {
-	Node, Daemon string
+	Node, Daemon string // the node, or the host with a proxy
 	Err          error  // the daemon refuses
 	Skipped      string // why it was not asked
 }
@@ -163,6 +172,16 @@ func AskDaemons(ctx context.Context, cfg *config.Config) ([]Remark, error) {
 			return nil, fmt.Errorf("node %s: %w", node.Name, err)
 		}
 		remarks = append(remarks, asked...)
+	}
+	for _, host := range cfg.Hosts {
+		if host.Proxy == nil {
+			continue
+		}
+		remark, err := askForTier(ctx, cfg, host.Name)
+		if err != nil {
+			return nil, fmt.Errorf("host %s: %w", host.Name, err)
+		}
+		remarks = append(remarks, remark)
 	}
 	return remarks, nil
 }

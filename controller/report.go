@@ -108,6 +108,9 @@ func (l *loop) reportComponents(state remote.State) status.Components {
 	if len(l.applied.want.VRRP.Instances) == 0 && !k.Running {
 		c.Keepalived.State = "off"
 	}
+	if l.in.Tier != nil { // it has none
+		c.Keepalived.State, c.Speaker.State = "off", "off"
+	}
 	for name, p := range state.Peers {
 		c.Speaker.Peers[name] = status.Peer{State: p.State, PrefixesAnnounced: p.PrefixesAnnounced, Error: p.Error}
 	}
@@ -282,6 +285,9 @@ func (l *loop) reportService(s config.Service, pool *Pool, stale, lost map[strin
 	for _, m := range pool.Members {
 		e := status.Endpoint{Name: m.Name, Address: m.target(), State: "ready"}
 		health := l.in.Health.Of(s.Name, m.Server)
+		if m.Via.IsValid() {
+			e.Via = m.Via.String()
+		}
 		switch {
 		case m.Drain:
 			e.State, e.Reason = "drain", string(m.Reason)

@@ -108,7 +108,7 @@ func peerNames(cfg *config.Config) (names []string) {
 // component takes it and no service loses its endpoints by it.
 func (l *loop) offer(ctx context.Context, cfg *config.Config, err error) {
 	if err == nil {
-		_, err = Desire(Input{Node: l.in.Node, Config: cfg})
+		_, err = Desire(Input{Node: l.in.Node, Tier: l.in.Tier, Config: cfg})
 	}
 	if err != nil {
 		l.refuse(cfg, err)

@@ -30,6 +30,8 @@ import (
 // Options are the node-local settings of a controller.
 type Options struct {
 	Node       string
+	Host       string            // not "": run the reverse proxy of this host; Node is ignored
+	Engine     *config.DockerURL // the host's engine as the host itself reaches it; nil = as configured
 	Source     Source
 	RunDir     string // sockets and generated files; the daemons live from it
 	StateDir   string // last good configuration and endpoints
@@ -76,6 +78,9 @@ func New(opts Options) *Controller {
 		applied: applied{carries: true},
 		steps:   status.NewSteps(),
 	}
+	if opts.Host != "" {
+		l.becomeTier()
+	}
 	return &Controller{opts: opts, loop: l, board: board}
 }
 
@@ -93,6 +98,9 @@ func (c *Controller) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	if err := c.loop.readCertificate(); err != nil {
+		return err
+	}
 	if err := c.loop.recall(ctx); err != nil {
 		return err
 	}
@@ -155,9 +163,9 @@ func (l *loop) recall(ctx context.Context) error {
 		l.log.Warn("remembered drains", "err", err)
 	}
 	last := l.lastGood()
-	cfg, err := l.opts.Source.Load(ctx, last)
+	cfg, err := l.ours(l.opts.Source.Load(ctx, last))
 	if err == nil {
-		_, err = Desire(Input{Node: l.in.Node, Config: cfg})
+		_, err = Desire(Input{Node: l.in.Node, Tier: l.in.Tier, Config: cfg})
 	}
 	switch {
 	case err != nil && last == nil:
@@ -194,12 +202,12 @@ func (l *loop) lastGood() *config.Config {
 		l.log.Warn("remembered bad revision", "err", err)
 	}
 	l.rollout.bad = bad
-	last, err := l.memory.loadConfig()
+	last, err := l.ours(l.memory.loadConfig())
 	if err != nil {
 		l.log.Warn("last good configuration", "err", err)
 	}
 	if last != nil {
-		if _, err := Desire(Input{Node: l.in.Node, Config: last}); err != nil {
+		if _, err := Desire(Input{Node: l.in.Node, Tier: l.in.Tier, Config: last}); err != nil {
 			l.log.Warn("last good configuration", "err", err)
 			return nil
 		}
@@ -281,7 +289,7 @@ func (l *loop) followConfig(ctx context.Context) error {
 // load reads the source and offers it to the loop; done, when not nil, is
 // closed after it was folded in.
 func (l *loop) load(ctx context.Context, cause string, done chan<- error) {
-	cfg, err := l.opts.Source.Load(ctx, l.newest.Load())
+	cfg, err := l.ours(l.opts.Source.Load(ctx, l.newest.Load()))
 	l.send(ctx, event{cause: cause, fold: func() {
 		l.offer(ctx, cfg, err)
 		if done != nil {

@@ -128,7 +128,7 @@ func (s *selection) look(containers []discovery.Container, want func(config.Serv
 			}
 			v.members[i] = append(v.members[i], Member{
 				Endpoint: endpoint,
-				Server:   serverName(endpoint),
+				Server:   serverName(s.services[i], endpoint),
 				Started:  c.StartedAt,
 			})
 		}
@@ -139,7 +139,10 @@ func (s *selection) look(containers []discovery.Container, want func(config.Serv
 // serverName identifies a container at an address: another container, or the
 // same at another address, is another server. That keeps sessions, health and
 // HAProxy's state file from being taken over by a stranger.
-func serverName(e discovery.Endpoint) string {
+func serverName(s config.Service, e discovery.Endpoint) string {
+	if pinsByName(s) {
+		return token(e) // clients see it
+	}
 	sum := sha256.Sum256([]byte(e.ID + " " + e.Address.String()))
 	return strings.ReplaceAll(e.Name, "/", ".") + "." + hex.EncodeToString(sum[:4])
 }

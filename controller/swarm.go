@@ -149,7 +149,7 @@ func (p *planner) taskMembers(i int, fresh *pool, answers *Answers) {
 		for _, mesh := range slices.Sorted(maps.Keys(through)) {
 			for _, n := range s.Nodes {
 				if e, ok := n.Entrance(through[mesh]); ok {
-					add(s, Member{Endpoint: e, Server: serverName(e)})
+					add(s, Member{Endpoint: e, Server: serverName(p.selection.services[i], e)})
 				}
 			}
 		}

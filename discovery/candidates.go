@@ -22,7 +22,7 @@ func Candidates(c Container, want Want) []Candidate {
 	if reason != "" {
 		return nil
 	}
-	chosen, _, _ := locate(c, want, asked)
+	chosen, refused, _ := locate(c, want, asked)
 	p := place{c: c, want: want, port: cmp.Or(want.Port, asked.port)}
 	if p.port == 0 && len(c.Exposed) == 1 {
 		p.port = c.Exposed[0]
@@ -49,6 +49,7 @@ func Candidates(c Container, want Want) []Candidate {
 		list = append(list, one)
 	}
 	list = append(list, p.publications()...)
+	list = append(list, p.proxied(asked, refused)...)
 	return mark(list, chosen)
 }
 

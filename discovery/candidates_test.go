@@ -62,6 +62,9 @@ func TestCandidatesAgreeWithResolve(t *testing.T) {
 			want.HostAddress = ip("10.77.0.11")
 		}
 		if random.IntN(3) == 0 {
+			want.Proxy = tier
+		}
+		if random.IntN(3) == 0 {
 			want.Direct[pick("a", "b")] = random.IntN(2) == 0
 		}
 		endpoint, refusal := Resolve(c, want)

@@ -15,6 +15,7 @@ type Want struct {
 	Port        uint16          // the service's port; 0 = label, else the single exposed one
 	Network     string          // the service's network; "" = no preference
 	Direct      map[string]bool // networks.<name>.direct, only those that say so
+	Proxy       netip.AddrPort  // the host's reverse proxy; invalid if it has none
 	IPv6        bool            // prefer IPv6 (unused unless the container has no IPv4)
 }
 
@@ -24,10 +25,11 @@ type Endpoint struct {
 	Host    string
 	ID      string // container ID; "" for static servers
 	Address netip.AddrPort
-	Weight  int    // 0..256; label vipilot.weight, default 100
-	Drain   bool   // stopping, or its host is drained: no new sessions
-	Reason  Reason // why it drains; "" otherwise
-	Mesh    string // the Swarm service that is reached at this port of every node, see SwarmNode.Entrance; else ""
+	Weight  int            // 0..256; label vipilot.weight, default 100
+	Drain   bool           // stopping, or its host is drained: no new sessions
+	Reason  Reason         // why it drains; "" otherwise
+	Via     netip.AddrPort // the host's reverse proxy, which alone reaches Address; invalid otherwise
+	Mesh    string         // the Swarm service that is reached at this port of every node, see SwarmNode.Entrance; else ""
 }
 
 // Reason is a machine-readable refusal, the words of contract section 4.
@@ -81,6 +83,12 @@ func Resolve(c Container, want Want) (Endpoint, *Rejection) {
 		return reject(reason, detail)
 	}
 	address, reason, detail := locate(c, want, asked)
+	var via netip.AddrPort
+	if reason.leavesProxy() {
+		if inner, why, text := throughProxy(c, want, asked); inner.IsValid() || why != "" {
+			address, reason, detail, via = inner, why, text, want.Proxy
+		}
+	}
 	mesh := ""
 	if reason == PortNotPublished || reason == NetworkNotDirect {
 		if port, ok := throughMesh(c, want, asked); ok {
@@ -90,7 +98,7 @@ func Resolve(c Container, want Want) (Endpoint, *Rejection) {
 	if reason != "" {
 		return reject(reason, detail)
 	}
-	e := Endpoint{Name: name, Host: want.Host, ID: c.ID, Address: address, Weight: asked.weight, Mesh: mesh}
+	e := Endpoint{Name: name, Host: want.Host, ID: c.ID, Address: address, Via: via, Weight: asked.weight, Mesh: mesh}
 	switch {
 	case c.State == Stopping:
 		e.Drain, e.Reason = true, ReasonStopping

@@ -52,7 +52,7 @@ func checkConfig(want Config, known func(*Backend) bool) error {
 		last = f.Name
 		errs = append(errs, checkFrontend(f, backends), checkTLS(f, certs))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkTier(want))...)
 }
 
 func checkFrontend(f Frontend, backends map[string]Mode) error {
@@ -210,5 +210,5 @@ func (s Server) fault() string {
 	case s.State != Ready && s.State != Drain && s.State != Maint:
 		return fmt.Sprintf("state %q is not ready, drain or maint", s.State)
 	}
-	return ""
+	return viaFault(s)
 }

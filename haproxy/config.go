@@ -11,6 +11,7 @@ import (
 type Config struct {
 	Frontends []Frontend // sorted by Name
 	Backends  []*Backend // sorted by Name
+	Tier      *Tier      // nil unless this machine runs a second tier
 	MaxConn   int        // 0 = derived from the file descriptor limit
 	Peers     Peers      // who shares stick tables; written when a backend has one
 	Raw       Raw
@@ -70,6 +71,8 @@ type Backend struct {
 	Balance                        string // roundrobin when empty
 	StickyCookie                   string
 	StickySource                   time.Duration // how long a client's address stays with its server; 0 = not at all
+	StickyName                     bool          // the cookie holds the server's name: several servers share an address
+	Place                          Place         // where in a tier it stands; OnNode otherwise
 	Check                          Check
 	MaxConn                        int // per server
 	Retries                        *int
@@ -117,4 +120,8 @@ type Server struct {
 	State   ServerState
 	Weight  int // 0..256
 	Backup  bool
+	// Via, where not "", is the name of the endpoint in the tier that listens
+	// at Address; connections to it come from Source, where that is valid.
+	Via    string
+	Source netip.Addr
 }

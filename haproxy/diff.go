@@ -56,6 +56,9 @@ func causes(have, want Config) iter.Seq[string] {
 		if have.MaxConn != want.MaxConn && !yield(fmt.Sprintf("maxconn %d became %d", have.MaxConn, want.MaxConn)) {
 			return
 		}
+		if cause := tierCause(have.Tier, want.Tier); cause != "" && !yield(cause) {
+			return
+		}
 		if cause := peersCause(have, want); cause != "" && !yield(cause) {
 			return
 		}
@@ -147,7 +150,7 @@ func backendCause(o, n *Backend) string {
 		case sn == nil:
 		case so == nil && sn.isFixed():
 			return "backend " + n.Name + ": server " + sn.Name + " is not named by an IP address"
-		case so != nil && (so.target() != sn.target() || so.Backup != sn.Backup):
+		case so != nil && (so.target() != sn.target() || so.Backup != sn.Backup || so.Via != sn.Via || so.Source != sn.Source):
 			return "backend " + n.Name + ": server " + sn.Name + " changed"
 		}
 	}
@@ -157,7 +160,7 @@ func backendCause(o, n *Backend) string {
 // reachable is as much of want as runtime updates can make of have: what stands
 // meanwhile when a reload is due but must wait, or fails.
 func reachable(have, want Config) Config {
-	got := Config{MaxConn: have.MaxConn, Peers: have.Peers, Raw: have.Raw}
+	got := Config{MaxConn: have.MaxConn, Peers: have.Peers, Raw: have.Raw, Tier: have.Tier}
 	known := make(map[string]bool, len(have.Backends))
 	for o, n := range pairs(have.Backends, want.Backends, backendName) {
 		switch {

@@ -134,6 +134,9 @@ func stateFile(text string, list []observed, want Config) []byte {
 	addresses := make(map[ServerKey]string)
 	for _, b := range want.Backends {
 		for _, s := range b.Servers {
+			if b.Place == AtGate {
+				s.Socket = someSocket
+			}
 			addresses[ServerKey{b.Name, s.Name}] = s.target()
 		}
 	}

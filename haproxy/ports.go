@@ -57,7 +57,7 @@ func Taken(err error) map[string]bool {
 func probe(want Config, own []int) error {
 	var errs []error
 	var held map[string]bool
-	for _, f := range append(want.peersListener(), want.Frontends...) {
+	for _, f := range append(want.peersListener(), want.listening()...) {
 		for _, b := range f.Binds {
 			address := netip.AddrPortFrom(b.Address, b.Port)
 			err := tryBind(address)

@@ -65,6 +65,10 @@ func Render(want Config, paths Paths) (Files, error) {
 		writeFrontend(&text, f)
 		f.addFiles(files)
 	}
+	if want.Tier != nil {
+		writeTier(&text, want.Tier, paths)
+		files[tierCertificate] = want.Tier.Certificate
+	}
 	for _, b := range want.Backends {
 		writeBackend(&text, b, want.sharesTables())
 		b.addTLSFiles(files)
@@ -76,7 +80,7 @@ func Render(want Config, paths Paths) (Files, error) {
 	if err != nil {
 		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
 	}
-	if err := setServers(cfg, want.Backends); err != nil {
+	if err := setServers(cfg, want.Backends, paths); err != nil {
 		return nil, err
 	}
 	if err := understood(cfg); err != nil {
@@ -134,7 +138,7 @@ func understood(cfg parser.Parser) error {
 	return nil
 }
 
-func setServers(cfg parser.Parser, backends []*Backend) error {
+func setServers(cfg parser.Parser, backends []*Backend, paths Paths) error {
 	for _, b := range backends {
 		if len(b.Servers) == 0 {
 			continue
@@ -148,7 +152,7 @@ func setServers(cfg parser.Parser, backends []*Backend) error {
 			if s.Host != "" {
 				options = append(options, value("init-addr", "last,libc,none"), value("resolvers", "vipilot"))
 			}
-			servers = append(servers, types.Server{Name: s.Name, Address: s.target(), Params: options})
+			servers = append(servers, types.Server{Name: s.Name, Address: paths.address(b, s), Params: options})
 		}
 		if err := cfg.Set(parser.Backends, b.Name, "server", servers); err != nil {
 			return fmt.Errorf("render haproxy.cfg: backend %s: %w", b.Name, err)
@@ -184,15 +188,14 @@ func value(name, v string) params.ServerOption {
 // serverOptions are the keywords of a server, the same in the file and in
 // "add server", which inherits nothing from default-server.
 func serverOptions(b *Backend, s Server) []params.ServerOption {
-	inter := cmp.Or(b.Check.Interval, 2*time.Second)
-	list := []params.ServerOption{
-		word("check"),
-		value("inter", millis(inter)),
-		value("fastinter", millis(min(inter, max(inter/4, 200*time.Millisecond)))), // settle a change of mind quickly
-		value("rise", fmt.Sprint(cmp.Or(b.Check.Rise, 2))),
-		value("fall", fmt.Sprint(cmp.Or(b.Check.Fall, 3))),
-		value("weight", fmt.Sprint(s.Weight)),
+	var list []params.ServerOption
+	switch b.Place {
+	case AtGate:
+		return gateOptions(s)
+	case OnNode:
+		list = checkOptions(b)
 	}
+	list = append(list, value("weight", fmt.Sprint(s.Weight)))
 	if b.MaxConn > 0 {
 		list = append(list, value("maxconn", fmt.Sprint(b.MaxConn)))
 	}
@@ -203,6 +206,9 @@ func serverOptions(b *Backend, s Server) []params.ServerOption {
 		list = append(list, value("slowstart", millis(b.SlowStart)))
 	}
 	list = append(list, b.Outlier.options()...)
+	if s.Via != "" {
+		return append(list, viaOptions(s)...)
+	}
 	list = append(list, b.ProxyProtocol.options()...)
 	if b.H2 && b.TLS != nil {
 		list = append(list, value("alpn", "h2"))
@@ -210,6 +216,17 @@ func serverOptions(b *Backend, s Server) []params.ServerOption {
 		list = append(list, value("proto", "h2"))
 	}
 	return append(list, b.TLS.serverOptions(b.Mode)...)
+}
+
+func checkOptions(b *Backend) []params.ServerOption {
+	inter := cmp.Or(b.Check.Interval, 2*time.Second)
+	return []params.ServerOption{
+		word("check"),
+		value("inter", millis(inter)),
+		value("fastinter", millis(min(inter, max(inter/4, 200*time.Millisecond)))), // settle a change of mind quickly
+		value("rise", fmt.Sprint(cmp.Or(b.Check.Rise, 2))),
+		value("fall", fmt.Sprint(cmp.Or(b.Check.Fall, 3))),
+	}
 }
 
 func millis(d time.Duration) string { return fmt.Sprintf("%dms", max(1, d.Milliseconds())) }

@@ -93,6 +93,8 @@ func goldens(t testing.TB) map[string]Config {
 				{Name: "b", Mode: HTTP, Guard: Guard{Client: CertOptional}, TLS: &BackendTLS{Cert: &Certificate{Name: "b.client", PEM: testPEM(t)}}, Servers: []Server{{Name: "s", Socket: "/run/s.sock", State: Ready}}},
 			},
 		},
+		"tier":     tierOf(t, "10.77.0.11:7080"),
+		"via_tier": viaTier("10.77.0.11:7080"),
 		"tcp": {
 			Frontends: []Frontend{
 				{Name: "tcp_intra_5432", Mode: TCP, Binds: []Bind{bind("10.77.0.101:5432")}, Default: "db"},

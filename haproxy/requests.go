@@ -11,7 +11,7 @@ import (
 // b's: new ones first, so that there is never a gap, and the servers that left.
 // leaving tells which absent servers still exist in maint, waiting for their
 // deletion, and need only be readied.
-func serverRequests(b *Backend, have []Server, leaving func(string) bool) (requests []request, gone []string) {
+func serverRequests(b *Backend, have []Server, leaving func(string) bool, paths Paths) (requests []request, gone []string) {
 	var late []request
 	set := func(list *[]request, server, what string) {
 		*list = append(*list, request{text: "set server " + b.Name + "/" + server + " " + what, owner: b.Name})
@@ -25,7 +25,7 @@ func serverRequests(b *Backend, have []Server, leaving func(string) bool) (reque
 			}
 			continue
 		case o == nil && !leaving(n.Name):
-			requests = append(requests, addRequests(b, *n)...)
+			requests = append(requests, addRequests(b, *n, paths)...)
 			set(&requests, n.Name, "state "+string(n.State))
 			continue
 		case o == nil: // whatever weight it left with
@@ -47,17 +47,21 @@ func serverRequests(b *Backend, have []Server, leaving func(string) bool) (reque
 // addRequests creates a server, which stays in maint. Before 3.0 HAProxy gives
 // a server added at run time no dynamic cookie; a change of address does, so
 // such a server is born on another port.
-func addRequests(b *Backend, s Server) []request {
+func addRequests(b *Backend, s Server, paths Paths) []request {
 	name, target := b.Name+"/"+s.Name, s.Address
-	if b.StickyCookie != "" {
+	if b.StickyCookie != "" && !b.StickyName {
 		port := uint16(1)
 		if s.Address.Port() == port {
 			port = 2
 		}
 		target = netip.AddrPortFrom(s.Address.Addr(), port)
 	}
+	born := target.String()
+	if target == s.Address {
+		born = paths.address(b, s)
+	}
 	list := []request{{
-		text:  "add server " + name + " " + target.String() + " " + params.ServerOptionsString(serverOptions(b, s)),
+		text:  "add server " + name + " " + born + " " + params.ServerOptionsString(serverOptions(b, s)),
 		want:  "New server registered",
 		owner: b.Name,
 	}}
@@ -67,6 +71,9 @@ func addRequests(b *Backend, s Server) []request {
 			want:  "port changed",
 			owner: b.Name,
 		})
+	}
+	if b.Place == BehindIt { // the gate has the check
+		return list
 	}
 	return append(list, request{text: "enable health " + name, owner: b.Name})
 }

@@ -123,7 +123,12 @@ func writeBackend(w *strings.Builder, b *Backend, peers bool) {
 	if balance == "source" || balance == "uri" {
 		w.WriteString("  hash-type consistent\n") // the only kind that takes servers at run time
 	}
-	if b.StickyCookie != "" {
+	if b.Place != OnNode {
+		writeInTier(w, b)
+	}
+	if b.StickyCookie != "" && b.StickyName {
+		writePins(w, b)
+	} else if b.StickyCookie != "" {
 		// The cookie is a hash of key, address and port: equal on every node.
 		fmt.Fprintf(w, "  dynamic-cookie-key %s\n  cookie %s insert indirect nocache httponly dynamic\n", b.Name, b.StickyCookie)
 	}
@@ -138,7 +143,7 @@ func writeBackend(w *strings.Builder, b *Backend, peers bool) {
 		}
 	}
 	b.tlsRules(w)
-	if b.Check.Path != "" {
+	if b.Check.Path != "" && b.Place == OnNode {
 		fmt.Fprintf(w, "  option httpchk\n  http-check send meth GET uri %s ver HTTP/1.1 hdr Host %s\n", b.Check.Path, cmp.Or(b.Check.Host, "localhost"))
 	}
 	b.writeRules(w)
@@ -159,6 +164,9 @@ func budget(want Config, limit int) (int, error) {
 	}
 	for _, f := range want.Frontends {
 		binds += len(f.Binds)
+	}
+	if want.Tier != nil {
+		binds += 2
 	}
 	fixed := servers + servers/4 + binds + 200 // a quarter more for servers that come at run time
 	room := (limit - fixed) / 2

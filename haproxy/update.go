@@ -96,7 +96,7 @@ func (p *plan) backend(ctx context.Context, o, n *Backend) error {
 
 func (p *plan) servers(b *Backend, have []Server) {
 	leaving := func(name string) bool { return p.h.leaving[ServerKey{b.Name, name}] != nil }
-	requests, gone := serverRequests(b, have, leaving)
+	requests, gone := serverRequests(b, have, leaving, p.h.paths)
 	p.requests = append(p.requests, requests...)
 	for _, name := range gone {
 		p.gone = append(p.gone, ServerKey{b.Name, name})
@@ -206,7 +206,7 @@ func (h *HAProxy) reconcile(ctx context.Context, want Config) (cause string, cha
 	}
 	for _, b := range want.Backends {
 		for o, n := range pairs(have[b.Name], b.Servers, serverName) {
-			if n != nil && ((o == nil && n.isFixed()) || (o != nil && !o.isAt(*n))) {
+			if n != nil && ((o == nil && n.isFixed()) || (o != nil && !sameTarget(b, *o, *n))) {
 				return "backend " + b.Name + ": server " + n.Name + " differs from what runs", false, nil
 			}
 		}

@@ -104,6 +104,7 @@ type Endpoint struct {
 	Address string `json:"address"`
 	State   string `json:"state"`
 	Reason  string `json:"reason"`
+	Via     string `json:"via,omitempty"` // the host's reverse proxy that brings it to Address
 }
 
 // Rejection is a container that was selected and cannot be used.

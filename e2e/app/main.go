@@ -101,7 +101,7 @@ func (t *todo) list(w http.ResponseWriter, r *http.Request) {
 	defer t.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{
-		"container": t.name, "version": t.version, "host": r.Host, "path": r.URL.Path, "todos": t.items,
+		"container": t.name, "version": t.version, "host": r.Host, "path": r.URL.Path, "todos": t.items, "forwarded": r.Header.Values("X-Forwarded-For"),
 	})
 }
 

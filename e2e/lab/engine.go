@@ -34,6 +34,7 @@ type App struct {
 
 	lab    *Lab
 	engine *Daemon
+	tier   *Node
 }
 
 func (l *Lab) application(name string) *App {

@@ -196,7 +196,7 @@ func (l *Lab) Reset(ctx context.Context) error {
 			return err
 		}
 		group.Go(func() error {
-			if err := app.StartEngine(ctx); err != nil {
+			if err := errors.Join(app.Tier().end(ctx), app.StartEngine(ctx)); err != nil {
 				return err
 			}
 			return app.Clear(ctx)

@@ -23,19 +23,20 @@ type Node struct {
 	StateDir string
 
 	lab        *Lab
+	as         string // the flag that says what it is: --node or --host
 	controller *Daemon
 }
 
 func (l *Lab) node(name string) *Node {
 	h := l.host(name)
-	return &Node{Host: h, lab: l, Address: fmt.Sprintf("10.77.0.%d", lan[name]),
+	return &Node{Host: h, lab: l, as: "--node", Address: fmt.Sprintf("10.77.0.%d", lan[name]),
 		RunDir: filepath.Join(h.dir, "run"), StateDir: filepath.Join(h.dir, "state")}
 }
 
 // StartVipilot starts the controller on the lab's repository and waits until
 // its status can be read. Flags are added to the usual ones.
 func (n *Node) StartVipilot(ctx context.Context, flags ...string) error {
-	args := append([]string{"run", "--config", n.lab.RepoDir(), "--node", n.Name, "--run-dir", n.RunDir,
+	args := append([]string{"run", "--config", n.lab.RepoDir(), n.as, n.Name, "--run-dir", n.RunDir,
 		"--state-dir", n.StateDir, "--listen", StatusAddress}, flags...)
 	d, err := n.daemon([]string{"PATH=" + n.BinDir() + ":" + os.Getenv("PATH")}, n.lab.vipilot, args...)
 	if err != nil {
