@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vipilot/vipilot/config/git"
+	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/controller"
 )
 
