@@ -17,11 +17,12 @@ const module = "github.com/vipilot/vipilot/"
 var arrows = map[string][]string{
 	"":           {"cli"},
 	"cli":        {"controller", "sentinel", "config", "status"},
-	"controller": {"config", "discovery", "haproxy", "vrrp", "routing", "status", "render"},
+	"controller": {"config", "discovery", "haproxy", "vrrp", "routing", "acme", "status", "render"},
 	"sentinel":   {"routing"},
 	"haproxy":    {"render"},
 	"vrrp":       {"render"},
 	"routing":    {"render"},
+	"acme":       {},
 	"render":     {"templates"},
 	"templates":  {},
 	"config":     {},

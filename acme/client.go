@@ -1,0 +1,274 @@
+package acme
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"sync"
+	"time"
+)
+
+// Issuer is a certificate authority.
+type Issuer struct {
+	Name      string
+	Directory string // URL of its ACME directory
+	Email     string // "" = none is told
+	Storage   string // directory that all nodes share; "" = one below the state directory
+	CA        string // PEM; who vouches for the directory's server; "" = those of the operating system
+}
+
+// Order is a host name that a certificate is wanted for.
+type Order struct {
+	Issuer Issuer
+	Host   string // lower case, no wildcard
+}
+
+// Key names an order.
+type Key struct{ Issuer, Host string }
+
+// Certificate is what there is for an order. There is always something to
+// serve: a self-signed one until the first was obtained.
+type Certificate struct {
+	PEM       []byte // chain and key
+	NotAfter  time.Time
+	Temporary bool
+	Failures  int   // attempts to obtain it that failed, since the last that did not
+	Err       error // of the last attempt
+}
+
+// Options say where a Client lives.
+type Options struct {
+	StateDir string // certificates are kept here too, so that a node starts while the storage is away
+	Socket   string // where challenges are answered
+	Logger   *slog.Logger
+
+	FirstRetry    time.Duration // after a failure; then four times as long each time, up to 6h: 2m
+	RenewInterval time.Duration // between looks whether a certificate is due, a third of its life before the end: 10m
+	LookInterval  time.Duration // between looks at what was obtained: 5s
+}
+
+const (
+	retryFactor = 4
+	maxRetry    = 6 * time.Hour
+	maxAttempts = 4 // at once
+)
+
+// Client obtains certificates. Its methods may be called from several goroutines.
+type Client struct {
+	opts    Options
+	log     *slog.Logger
+	changes chan struct{}
+	wake    chan struct{}
+	slots   chan struct{}
+	port    int // of loopback, where challenges are answered as well; set by Run
+
+	mu          sync.Mutex // guards what follows; held for moments
+	orders      map[Key]*order
+	authorities map[Issuer]*authority
+}
+
+// order is an Order and what became of it.
+type order struct {
+	Order
+	Certificate
+	next time.Time // of the next attempt
+	busy bool      // an attempt is under way
+	held bool      // certmagic has the certificate, and renews it
+}
+
+// New makes a Client; nothing is asked of anybody before Run.
+func New(opts Options) *Client {
+	opts.FirstRetry = cmp.Or(opts.FirstRetry, 2*time.Minute)
+	opts.RenewInterval = cmp.Or(opts.RenewInterval, 10*time.Minute)
+	opts.LookInterval = cmp.Or(opts.LookInterval, 5*time.Second)
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Client{
+		opts: opts, log: opts.Logger,
+		changes: make(chan struct{}, 1), wake: make(chan struct{}, 1), slots: make(chan struct{}, maxAttempts),
+		orders: make(map[Key]*order), authorities: make(map[Issuer]*authority),
+	}
+}
+
+// Set says which certificates are wanted, all of them. When it returns there
+// is one for each: of an earlier life, or a temporary one. It asks nobody.
+func (c *Client) Set(want []Order) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wanted := make(map[Key]bool, len(want))
+	for _, w := range want {
+		key := Key{w.Issuer.Name, w.Host}
+		wanted[key] = true
+		if o := c.orders[key]; o != nil && o.Issuer == w.Issuer {
+			continue
+		}
+		kept, err := c.recall(key)
+		if err != nil {
+			return err
+		}
+		c.orders[key] = &order{Order: w, Certificate: kept}
+	}
+	for key, o := range c.orders {
+		if !wanted[key] {
+			delete(c.orders, key)
+			if err := os.Remove(c.file(key)); err != nil && !os.IsNotExist(err) {
+				c.log.Warn("remove a certificate that is no longer wanted", "host", o.Host, "err", err)
+			}
+		}
+	}
+	signal(c.wake)
+	return nil
+}
+
+// Certificates is what there is now. The caller owns the map.
+func (c *Client) Certificates() map[Key]Certificate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := make(map[Key]Certificate, len(c.orders))
+	for key, o := range c.orders {
+		now[key] = o.Certificate
+	}
+	return now
+}
+
+// Changes is poked when a certificate, or what is known of an attempt, changed;
+// pokes coalesce. It is never closed.
+func (c *Client) Changes() <-chan struct{} { return c.changes }
+
+// Run answers challenges, orders and renews until ctx ends. Run it once.
+func (c *Client) Run(ctx context.Context) error {
+	if err := c.answer(ctx); err != nil {
+		return fmt.Errorf("answer ACME challenges: %w", err)
+	}
+	defer c.stop()
+	look := time.NewTicker(c.opts.LookInterval)
+	defer look.Stop()
+	for {
+		c.tend(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+		case <-c.wake:
+		}
+	}
+}
+
+// tend takes over what certmagic has, starts the attempts that are due, and
+// lets go of authorities that nobody orders from.
+func (c *Client) tend(ctx context.Context) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	used := make(map[Issuer]bool)
+	for key, o := range c.orders {
+		used[o.Issuer] = true
+		a, err := c.authority(o.Issuer)
+		switch {
+		case err != nil:
+			c.failed(o, err)
+		case o.held:
+			c.take(key, o, a)
+		case !o.busy && !o.next.After(time.Now()):
+			o.busy = true
+			go c.attempt(ctx, key, o, a)
+		}
+	}
+	for issuer, a := range c.authorities {
+		if !used[issuer] {
+			delete(c.authorities, issuer)
+			go a.stop()
+		}
+	}
+}
+
+// attempt tries once to get the certificate of an order.
+func (c *Client) attempt(ctx context.Context, key Key, o *order, a *authority) {
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return
+	}
+	err := a.obtain(ctx, o.Host)
+	if ctx.Err() != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o.busy = false
+	if err != nil {
+		c.failed(o, err)
+		return
+	}
+	o.held, o.Failures, o.Err = true, 0, nil
+	if c.orders[key] == o {
+		c.take(key, o, a)
+	}
+}
+
+// failed notes an attempt that failed and when the next is due.
+func (c *Client) failed(o *order, err error) {
+	wait := c.opts.FirstRetry
+	for range o.Failures {
+		wait = min(wait*retryFactor, maxRetry)
+	}
+	o.Failures, o.Err, o.next = o.Failures+1, err, time.Now().Add(wait)
+	c.log.Warn("certificate not obtained, trying again", "host", o.Host, "issuer", o.Issuer.Name, "failures", o.Failures, "retry", wait, "err", err)
+	signal(c.changes)
+}
+
+// take serves the newest certificate that certmagic has for the order.
+func (c *Client) take(key Key, o *order, a *authority) {
+	if failures, err := a.failures(o.Host); failures != o.Failures {
+		o.Failures, o.Err = failures, err
+		if err != nil {
+			c.log.Warn("certificate not renewed, trying again", "host", o.Host, "issuer", o.Issuer.Name, "failures", failures, "not_after", o.NotAfter, "err", err)
+		}
+		signal(c.changes)
+	}
+	fresh, ok := a.certificate(o.Host)
+	if !ok || string(fresh.PEM) == string(o.PEM) {
+		return
+	}
+	if err := c.keep(key, fresh.PEM); err != nil {
+		c.log.Error("keep a certificate in the state directory", "host", o.Host, "err", err)
+	}
+	o.PEM, o.NotAfter, o.Temporary = fresh.PEM, fresh.NotAfter, false
+	c.log.Info("certificate in force", "host", o.Host, "issuer", o.Issuer.Name, "not_after", o.NotAfter)
+	signal(c.changes)
+}
+
+// authority is the issuer's, made when it is first needed.
+func (c *Client) authority(issuer Issuer) (*authority, error) {
+	if a := c.authorities[issuer]; a != nil {
+		return a, nil
+	}
+	a, err := newAuthority(issuer, c.opts, c.port)
+	if err != nil {
+		return nil, err
+	}
+	c.authorities[issuer] = a
+	return a, nil
+}
+
+// stop ends what certmagic does in the background.
+func (c *Client) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range maps.All(c.authorities) {
+		a.stop()
+	}
+	clear(c.authorities)
+}
+
+// signal pokes a channel of size one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

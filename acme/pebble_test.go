@@ -1,0 +1,121 @@
+package acme
+
+import (
+	"context"
+	"encoding/pem"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/letsencrypt/challtestsrv"
+	"github.com/letsencrypt/pebble/v2/ca"
+	"github.com/letsencrypt/pebble/v2/db"
+	"github.com/letsencrypt/pebble/v2/va"
+	"github.com/letsencrypt/pebble/v2/wfe"
+)
+
+// pebble is Let's Encrypt's test authority, inside this process. It asks on
+// the port of front, which leads to one node after the other.
+type pebble struct {
+	issuer Issuer
+	front  *front
+}
+
+func newPebble(t *testing.T, life time.Duration) *pebble {
+	t.Helper()
+	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
+	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0")
+	front := newFront(t)
+	quiet := log.New(io.Discard, "", 0)
+	dns, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := dns.LocalAddr().String()
+	dns.Close()
+	names, err := challtestsrv.New(challtestsrv.Config{DNSAddrs: []string{address}, Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names.SetDefaultDNSIPv4("127.0.0.1")
+	names.SetDefaultDNSIPv6("")
+	go names.Run()
+	t.Cleanup(names.Shutdown)
+	store := db.NewMemoryStore()
+	authority := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "test", ValidityPeriod: uint64(life.Seconds())}})
+	validator := va.New(quiet, front.port(), 0, false, address, store)
+	api := wfe.New(quiet, store, validator, authority, []string{"pebble.test"}, false, false, 1, 1)
+	server := httptest.NewTLSServer(pauseless{api.Handler()})
+	t.Cleanup(server.Close)
+	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	return &pebble{front: front, issuer: Issuer{Name: "pebble", Directory: server.URL + wfe.DirectoryPath, Storage: t.TempDir(), CA: string(root)}}
+}
+
+// pauseless is the authority without its advice to ask again later.
+type pauseless struct{ http.Handler }
+
+func (p pauseless) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.Handler.ServeHTTP(hasty{w}, r)
+}
+
+type hasty struct{ http.ResponseWriter }
+
+func (h hasty) WriteHeader(status int) {
+	h.Header().Del("Retry-After")
+	h.ResponseWriter.WriteHeader(status)
+}
+
+// front is the VIP: each request goes to the next node.
+type front struct {
+	server *httptest.Server
+	mu     sync.Mutex
+	nodes  []string // sockets
+	asked  map[string]int
+}
+
+func newFront(t *testing.T) *front {
+	f := &front{asked: make(map[string]int)}
+	f.server = httptest.NewServer(http.HandlerFunc(f.forward))
+	t.Cleanup(f.server.Close)
+	return f
+}
+
+func (f *front) port() int { return f.server.Listener.Addr().(*net.TCPAddr).Port }
+
+func (f *front) leadTo(nodes ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.nodes = nodes
+}
+
+func (f *front) forward(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	if len(f.nodes) == 0 || !strings.HasPrefix(r.URL.Path, "/.well-known/acme-challenge/") {
+		f.mu.Unlock()
+		http.Error(w, "nobody is there", http.StatusServiceUnavailable)
+		return
+	}
+	node := f.nodes[0]
+	f.nodes = append(f.nodes[1:], node)
+	f.asked[node]++
+	f.mu.Unlock()
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", node)
+	}}}
+	out, _ := http.NewRequestWithContext(r.Context(), r.Method, "http://node"+r.URL.Path, nil)
+	out.Host = r.Host
+	resp, err := client.Do(out)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	defer resp.Body.Close()
+	w.WriteHeader(resp.StatusCode)
+	_, _ = io.Copy(w, resp.Body)
+}
