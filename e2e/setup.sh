@@ -21,6 +21,8 @@ need wrk wrk # benchmarks
 need pgrep procps
 need ssh openssh-client # engines over ssh
 need sshd openssh-server
+need git git
+need gpg gnupg # signed commits
 need gcc gcc libc6-dev # go test -race
 need make make
 need debootstrap debootstrap # HAProxy 3.0, see trixie/
