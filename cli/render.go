@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/vipilot/vipilot/config/git"
 	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/config/git"
 	"github.com/vipilot/vipilot/controller"
 )
 
