@@ -26,6 +26,7 @@ func readBackend(v value, b *Backend) {
 		"maxconn":        into(&b.MaxConn, asInt(0, 1_000_000)),
 		"retries":        intoNew(&b.Retries, asInt(0, 100)),
 		"proxy_protocol": into(&b.ProxyProtocol, asProxyVersion),
+		"protocol":       into(&b.H2, oneOf(map[string]bool{"h1": false, "h2": true})),
 		"tls":            func(t value) { b.TLS = readBackendTLS(t) },
 		"timeouts": within(keys{
 			"connect": into(&b.Timeouts.Connect, timeout),

@@ -159,21 +159,17 @@ type Service struct {
 	HTTP    *HTTP
 	TCP     *TCP
 	Backend Backend
+	Raw     []RawLine // of HAProxy's language, for the section of its backend
 	Pos     Pos
-}
-
-// HTTP is the rule of an HTTP service.
-type HTTP struct {
-	Hosts []string // lower case; "*.example.net" wildcards; empty = every host
-	Paths []string // path prefixes, never empty, each starts with /
-	Port  uint16
-	TLS   *ServerTLS
 }
 
 // TCP is the rule of a TCP service.
 type TCP struct {
 	Port uint16
 	SNI  []string // lower case; TLS passthrough by server name
+	// Deny and Allow say which clients may connect: Deny goes first, an empty
+	// Allow is everybody.
+	Deny, Allow []netip.Prefix
 }
 
 // Backend says who serves and how.
@@ -193,6 +189,7 @@ type Backend struct {
 	Retries       *int
 	ProxyProtocol string      // v1, v2, "" = none
 	TLS           *BackendTLS // nil = plain
+	H2            bool        // HTTP/2 to the servers
 	Timeouts      Timeouts
 	// Tiered: some host has a proxy, so several servers may share an address.
 	Tiered bool `json:",omitempty"`
@@ -207,6 +204,8 @@ type Outlier struct {
 // HAProxy is the haproxy section: what concerns every service.
 type HAProxy struct {
 	PeersPort uint16 // where nodes share stick tables; 0 = the default
+	// Global and Defaults are lines of HAProxy's language for these sections.
+	Global, Defaults []RawLine
 }
 
 // Timeouts of a backend; zero = the default.

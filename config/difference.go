@@ -106,7 +106,7 @@ func (f flattener) add(path, key string, value any) {
 		return
 	}
 	one := leaf{text: inline(value)}
-	if name, ok := value.(string); ok && strings.HasSuffix(key, "_file") {
+	if name, ok := value.(string); ok && (strings.HasSuffix(key, "_file") || strings.Contains(path, ".http.error_pages.")) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(f.dir, name)
 		}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -46,6 +47,12 @@ var fixtures = sync.OnceValue(func() config.Tree {
 		"secrets/spaces":     []byte("a b\n"),
 		"secrets/bgp":        []byte("a{b}c!\"#\r\n"),
 		"secrets/empty":      {},
+		"users/good":         []byte("# staff\nzoe:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\r\njoe:$6$saltsalt$" + strings.Repeat("a", 86) + "\n"),
+		"users/none":         []byte("# nobody\n"),
+		"users/bad": []byte("joe:$apr1$abcdefgh$hunter2\nann:{SHA}hunter2=\nbob:hunter2\nmax:$6$rounds=5000000$saltsalt$" + strings.Repeat("a", 86) +
+			"\nzoe:$2y$12$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\njoe:x\na b:c\nno colon here\n"),
+		"pages/ok.html":    []byte("<p>%[src] ${HOME}</p>\n"),
+		"pages/large.html": make([]byte, 16<<10),
 	}
 })
 

@@ -25,10 +25,12 @@ type use struct {
 }
 
 // request is what a service answers on a listener: a host and path prefix, or
-// a server name. An empty host is every host.
+// a server name. An empty host is every host. Services that ask for the same
+// under other conditions do not clash: the most conditions win.
 type request struct {
 	on         listener
 	host, path string
+	conditions string // besides, as text
 }
 
 // compareServices wants services that share a port to agree what it is, and
@@ -94,6 +96,7 @@ func claimRoutes(requests owners[request], s Service, at value) {
 	if s.HTTP.TLS != nil {
 		ports = append(ports, s.HTTP.TLS.Port)
 	}
+	conditions := s.HTTP.conditions()
 	hosts, places := []string{""}, []value{at.dig("http")}
 	if len(s.HTTP.Hosts) > 0 {
 		hosts, places = s.HTTP.Hosts, at.dig("http", "hosts").list()
@@ -105,7 +108,10 @@ func claimRoutes(requests owners[request], s Service, at value) {
 				if host == "" {
 					what = "every host's " + path
 				}
-				if !requests.claim(request{listener{s.VIP, port}, host, path}, places[i],
+				if conditions != "" {
+					what += " with " + conditions
+				}
+				if !requests.claim(request{listener{s.VIP, port}, host, path, conditions}, places[i],
 					"%s on port %d of %s goes to another service already: %s", what, port, s.VIP) {
 					break
 				}

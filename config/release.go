@@ -61,6 +61,8 @@ func readHAProxy(parts []value) HAProxy {
 	var h HAProxy
 	object(parts, keys{
 		"peers_port": into(&h.PeersPort, asPort),
+		"global":     into(&h.Global, someOf(asRawLine)),
+		"defaults":   into(&h.Defaults, someOf(asRawLine)),
 	})
 	return h
 }

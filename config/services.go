@@ -9,6 +9,7 @@ func readService(v value) Service {
 		"tcp":     func(t value) { s.TCP = readTCP(t) },
 		"udp":     within(keys{"port": into(new(uint16), asPort)}, "port"),
 		"backend": func(b value) { readBackend(b, &s.Backend) },
+		"raw":     into(&s.Raw, someOf(asRawLine)),
 	}, "vip")
 
 	rules := 0
@@ -27,34 +28,24 @@ func readService(v value) Service {
 	if s.TCP != nil && s.Backend.StickyCookie != "" {
 		v.dig("backend", "sticky").faultf("a cookie needs an http service").Hint = "use sticky: {source: 30m}"
 	}
+	if s.TCP != nil && s.Backend.H2 {
+		v.dig("backend", "protocol").faultf("h2 needs an http service")
+	}
+	if s.HTTP != nil && s.HTTP.Redirect != nil && v.has("backend") {
+		v.dig("backend").faultf("a redirect is answered without a backend").Hint = "leave out backend or http.redirect"
+	}
 	checkServerName(&s, v.dig("backend", "tls"))
 	return s
-}
-
-// readHTTP reads services.<name>.http.
-func readHTTP(v value) *HTTP {
-	h := HTTP{Paths: []string{"/"}, Port: 80}
-	object([]value{v}, keys{
-		"hosts": into(&h.Hosts, someOf(asHostName)),
-		"paths": into(&h.Paths, someOf(asPath)),
-		"port":  into(&h.Port, asPort),
-		"tls":   func(t value) { h.TLS = readServerTLS(t) },
-	})
-	if h.TLS != nil { // what it must cover may stand behind it
-		h.TLS.findCertificates(v.dig("tls"), h.Hosts)
-	}
-	if h.TLS != nil && h.TLS.Port == h.Port {
-		v.dig("tls", "port").faultf("port %d is the plain port as well", h.Port)
-	}
-	return &h
 }
 
 // readTCP reads services.<name>.tcp.
 func readTCP(v value) *TCP {
 	var t TCP
 	object([]value{v}, keys{
-		"port": into(&t.Port, asPort),
-		"sni":  into(&t.SNI, someOf(asHostName)),
+		"port":  into(&t.Port, asPort),
+		"sni":   into(&t.SNI, someOf(asHostName)),
+		"allow": into(&t.Allow, someOf(asNetwork)),
+		"deny":  into(&t.Deny, someOf(asNetwork)),
 	}, "port")
 	return &t
 }

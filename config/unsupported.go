@@ -17,6 +17,7 @@ var unsupported = map[string]struct {
 	"vips.*.announce.protocols[]":  {is("ospf"), "use bgp"},
 	"vips.*.announce.backup":       {is("med", "prepend"), "use withdraw"},
 	"services.*.udp":               {always, ""},
+	"services.*.http.host_label":   {always, ""},
 	"services.*.http.tls.acme":     {always, "use certificate_file"},
 	"routing.ospf":                 {always, ""},
 	"routing.bgp.speaker":          {is("frr"), "use gobgp"},

@@ -63,6 +63,7 @@ func (p *planner) desire(in Input) (Desired, error) {
 		d.HAProxy = p.wantTier(&d)
 		return d, nil
 	}
+	d.HAProxy.Raw = haproxy.Raw{Global: texts(in.Config.HAProxy.Global), Defaults: texts(in.Config.HAProxy.Defaults)}
 	d.VRRP = wantVRRP(in.Config, p.node)
 	d.Anycast = wantAnycast(in.Config, p.node)
 	d.Routing = wantRouting(in, p.node, &d)
@@ -83,6 +84,9 @@ func (p *planner) adopt(in Input) error {
 	node, ok := in.Config.Node(in.Node)
 	if !ok {
 		return fmt.Errorf("node %q is not declared (declared: %s); declare it under nodes: or start with --node", in.Node, nodeNames(in.Config))
+	}
+	if err := checkRaw(in.Config); err != nil {
+		return err
 	}
 	services := servedBy(in.Config, node)
 	*p = planner{

@@ -19,10 +19,11 @@ type rule struct {
 	haproxy.Route
 	redirect    bool
 	host, path  bool // they fit
+	condition   bool // a plain GET fulfils it
 	specificity int  // of the host: exact 2, wildcard 1, every host 0
 }
 
-func (r rule) fits() bool { return r.host && r.path }
+func (r rule) fits() bool { return r.host && r.path && r.condition }
 
 // length is what the longest path is measured by: whole segments, so a slash
 // at the end says nothing.
@@ -38,6 +39,7 @@ func judge(f haproxy.Frontend, host, path string) []rule {
 		for _, r := range routes {
 			one := rule{Route: r, redirect: redirect, path: f.Mode == haproxy.TCP || fitsPath(r.Path, path)}
 			one.host, one.specificity = fitsHost(r.Host, host)
+			one.condition = r.If.Fits("GET")
 			rules = append(rules, one)
 		}
 	}
@@ -50,7 +52,7 @@ func judge(f haproxy.Frontend, host, path string) []rule {
 		if f.Mode == haproxy.TCP {
 			return b.specificity - a.specificity
 		}
-		return cmp.Or(b.length()-a.length(), b.specificity-a.specificity)
+		return cmp.Or(b.length()-a.length(), b.specificity-a.specificity, b.If.Count()-a.If.Count())
 	})
 	return rules
 }
@@ -306,10 +308,14 @@ func (l listener) losers(rules []rule, won rule) []status.Note {
 	}
 	for _, r := range rules {
 		switch {
+		case r.host && r.path && !r.condition:
+			add(r, "it fits too, but wants "+r.If.String())
 		case r.fits() && r.length() < won.length():
 			add(r, "it fits too, its path is shorter")
-		case r.fits():
+		case r.fits() && r.specificity < won.specificity:
 			add(r, "it fits too, its host is less exact")
+		case r.fits():
+			add(r, "it fits too, with fewer conditions")
 		case r.host && r.Host != "":
 			add(r, "the path does not begin with "+r.Path+" in whole segments")
 		case r.host:

@@ -137,6 +137,9 @@ func silence(in Input, node config.Node, vip config.VIP, d *Desired) string {
 		if s.VIP != vip.Name || len(in.Taken) > 0 && !reaches(open, s.Name) {
 			continue
 		}
+		if standsAlone(s) {
+			return ""
+		}
 		services = append(services, s.Name)
 		for _, m := range d.Pools[s.Name].Members {
 			if m.ready(in.Health.Of(s.Name, m.Server)) {

@@ -26,6 +26,7 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 		want.Mode = haproxy.HTTP
 	}
 	want.TLS, want.Guard = wantBackendTLS(service), wantGuard(service)
+	want.H2, want.Rules, want.Raw = b.H2, wantRules(service), texts(service.Raw)
 	if b.Outlier != nil {
 		want.Outlier = haproxy.Outlier{Errors: b.Outlier.Errors, Observe: b.Outlier.Observe}
 	}
@@ -74,6 +75,7 @@ func wantFrontends(cfg *config.Config, services []config.Service, obtained *Obta
 			found[name] = f
 		}
 		f.ClientTimeout = max(f.ClientTimeout, s.Backend.Timeouts.Client)
+		f.Guarded = f.Guarded || s.HTTP != nil && guards(s.HTTP)
 		return f
 	}
 	for _, s := range services {
@@ -130,10 +132,15 @@ func httpRoutes(s config.Service) []haproxy.Route {
 	if len(hosts) == 0 {
 		hosts = []string{""}
 	}
+	route := haproxy.Route{
+		Backend: s.Name, KeepForwarded: len(s.HTTP.TrustedProxies) > 0,
+		If: haproxy.When(s.HTTP.Methods, fields(s.HTTP.Headers)),
+	}
 	var routes []haproxy.Route
 	for _, host := range hosts {
 		for _, path := range s.HTTP.Paths {
-			routes = append(routes, haproxy.Route{Host: host, Path: path, Backend: s.Name})
+			route.Host, route.Path = host, path
+			routes = append(routes, route)
 		}
 	}
 	return routes
