@@ -42,6 +42,7 @@ type runFlags struct {
 	onExit, logFormat                                               oneOf
 	haproxy, keepalived, frr                                        oneOf
 	syncInterval                                                    time.Duration
+	hookFile                                                        string
 	access                                                          git.Access
 }
 
@@ -81,6 +82,7 @@ On SIGTERM the node is drained first (--on-exit drain); a second signal ends at 
 	flags.StringVar(&f.stateDir, "state-dir", "/var/lib/vipilot", "last good configuration and endpoints, Git checkouts")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:9890", "status listener, HOST:PORT or unix:PATH")
 	flags.StringVar(&f.tokenFile, "token-file", "", "file with the token that lets TCP clients change state")
+	flags.StringVar(&f.hookFile, "webhook-secret-file", "", "file with the secret by which a Git forge signs its webhooks, POST /v1/sync")
 	flags.Var(&f.onExit, "on-exit", "on SIGTERM: drain the node in order, or leave everything running")
 	flags.Var(&f.logFormat, "log-format", "how to log on stderr")
 	flags.Var(&f.haproxy, "haproxy", "start and supervise HAProxy, or attach to one that runs")
@@ -108,6 +110,10 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	hook, err := readSecret("--webhook-secret-file", f.hookFile)
+	if err != nil {
+		return err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find own program: %w", err)
@@ -131,7 +137,7 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 	}
 	log.Info("starting", "version", p.Version, "node", cmp.Or(f.host, f.node), "config", fmt.Sprint(source), "run_dir", f.runDir, "state_dir", f.stateDir)
 	err = controller.New(controller.Options{
-		Node: f.node, Host: f.host, Engine: engine, Source: source, RunDir: f.runDir, StateDir: f.stateDir, Listen: f.listen, Token: token,
+		Node: f.node, Host: f.host, Engine: engine, Source: source, RunDir: f.runDir, StateDir: f.stateDir, Listen: f.listen, Token: token, WebhookSecret: hook,
 		DrainOnEnd: f.onExit.value == "drain", Version: p.Version, Executable: self, Logger: log,
 	}).Run(cmd.Context())
 	return err
@@ -159,17 +165,20 @@ func (p Program) logger(format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(p.Stderr, nil))
 }
 
-func readToken(name string) (string, error) {
+func readToken(name string) (string, error) { return readSecret("--token-file", name) }
+
+// readSecret reads the file that a flag names; no flag, no secret.
+func readSecret(flag, name string) (string, error) {
 	if name == "" {
 		return "", nil
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return "", fmt.Errorf("read --token-file: %w", err)
+		return "", fmt.Errorf("read %s: %w", flag, err)
 	}
 	token := strings.TrimSpace(string(data))
 	if token == "" {
-		return "", fmt.Errorf("--token-file %s is empty", name)
+		return "", fmt.Errorf("%s %s is empty", flag, name)
 	}
 	return token, nil
 }

@@ -29,18 +29,20 @@ import (
 
 // Options are the node-local settings of a controller.
 type Options struct {
-	Node       string
-	Host       string            // not "": run the reverse proxy of this host; Node is ignored
-	Engine     *config.DockerURL // the host's engine as the host itself reaches it; nil = as configured
-	Source     Source
-	RunDir     string // sockets and generated files; the daemons live from it
-	StateDir   string // last good configuration and endpoints
-	Listen     string // status listener, host:port or unix:PATH; "" = only the socket in RunDir
-	Token      string // lets TCP clients change state; "" = none may
-	DrainOnEnd bool   // leave in order when the context ends; otherwise leave everything running
-	Version    string
-	Executable string // this program, to start the sentinel
-	Logger     *slog.Logger
+	Node     string
+	Host     string            // not "": run the reverse proxy of this host; Node is ignored
+	Engine   *config.DockerURL // the host's engine as the host itself reaches it; nil = as configured
+	Source   Source
+	RunDir   string // sockets and generated files; the daemons live from it
+	StateDir string // last good configuration and endpoints
+	Listen   string // status listener, host:port or unix:PATH; "" = only the socket in RunDir
+	// WebhookSecret is what a Git forge signs its webhooks with; "" = none is taken.
+	WebhookSecret string
+	Token         string // lets TCP clients change state; "" = none may
+	DrainOnEnd    bool   // leave in order when the context ends; otherwise leave everything running
+	Version       string
+	Executable    string // this program, to start the sentinel
+	Logger        *slog.Logger
 }
 
 // Socket is the controller's socket below a run directory.
@@ -235,7 +237,7 @@ func (c *Controller) listen() ([]net.Listener, error) {
 // serve answers on the listeners; the first is the trusted one.
 func (c *Controller) serve(group *errgroup.Group, ctx context.Context, listeners []net.Listener) {
 	server := status.NewServer(status.ServerOptions{
-		Board: c.board, Logger: c.opts.Logger, Token: c.opts.Token, Version: c.opts.Version, Sync: c.loop.sync, Explain: c.loop.explain,
+		Board: c.board, Logger: c.opts.Logger, Token: c.opts.Token, Version: c.opts.Version, Sync: c.loop.sync, Poke: c.poke(ctx), WebhookSecret: c.opts.WebhookSecret, Explain: c.loop.explain,
 		Actions: map[string]http.Handler{"drain": http.HandlerFunc(c.loop.serveDrain)}, Plan: c.loop.planFor, Approve: c.loop.approve,
 		Extra: []prometheus.Collector{c.loop.steps.Metrics()},
 	})
@@ -296,6 +298,14 @@ func (l *loop) load(ctx context.Context, cause string, done chan<- error) {
 			done <- err
 		}
 	}})
+}
+
+// poke asks for a look at the source, of which any number in a row are one.
+func (c *Controller) poke(ctx context.Context) func() {
+	if source, ok := c.opts.Source.(interface{ Poke() }); ok {
+		return source.Poke
+	}
+	return func() { go c.loop.load(ctx, "webhook", nil) } // a directory: reading it is cheap, and hooks are few
 }
 
 // sync looks for a newer revision now and waits until the loop has taken it.

@@ -36,6 +36,11 @@ type ServerOptions struct {
 	Actions map[string]http.Handler
 	// Token lets a client on an untrusted listener change state; "" = none may.
 	Token string
+	// WebhookSecret lets a Git forge that signs with it ask for a look at the
+	// source over POST /v1/sync, without a token; "" = none may.
+	WebhookSecret string
+	// Poke asks for such a look and does not wait for it; nil = not offered.
+	Poke func()
 	// Extra metrics, under names of their own.
 	Extra []prometheus.Collector
 }
@@ -58,12 +63,14 @@ type Server struct {
 	metrics http.Handler
 	streams chan struct{} // a slot for each reader of events
 
+	hooks      *hooks
 	explainers chan struct{} // a slot for each explanation under way
 }
 
 // NewServer makes a server; it may serve several listeners at once.
 func NewServer(opts ServerOptions) *Server {
 	s := &Server{opts: opts, log: opts.Logger, streams: make(chan struct{}, maxStreams), explainers: make(chan struct{}, maxExplainers)}
+	s.hooks = &hooks{secret: opts.WebhookSecret, poke: opts.Poke, now: time.Now}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -113,7 +120,7 @@ func (s *Server) handler(trusted bool, stop <-chan struct{}) http.Handler {
 	mux.HandleFunc("GET /{$}", s.servePage)
 	mux.HandleFunc("GET /page.css", serveAsset("text/css; charset=utf-8", pageStyle))
 	mux.HandleFunc("GET /page.js", serveAsset("text/javascript; charset=utf-8", pageScript))
-	mux.Handle("POST /v1/sync", s.guard(trusted, maxBody, http.HandlerFunc(s.serveSync)))
+	mux.Handle("POST /v1/sync", s.hooks.orHook(s.guard(trusted, maxBody, http.HandlerFunc(s.serveSync))))
 	mux.Handle("POST /v1/plan", s.guard(trusted, maxPlan, http.HandlerFunc(s.servePlan)))
 	mux.Handle("POST /v1/approve", s.guard(trusted, maxBody, http.HandlerFunc(s.serveApprove)))
 	for name, action := range s.opts.Actions {

@@ -1,6 +1,7 @@
 package git
 
 import (
+	"bytes"
 	"context"
 	"encoding/pem"
 	"net/http"
@@ -152,7 +153,7 @@ func TestBrokenServer(t *testing.T) {
 		"hanging up":  func(rw http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) },
 		"half a pack": pack(func(b []byte) []byte { return b[:len(b)/2] }),
 		"no pack":     pack(func(b []byte) []byte { return b[:0] }),
-		"a bit":       pack(func(b []byte) []byte { b[len(b)/2] ^= 0x40; return b }),
+		"a bit":       pack(func(b []byte) []byte { b[bytes.Index(b, []byte("PACK"))+30] ^= 0x40; return b }),
 	} {
 		s.set(spoil)
 		if err := live.Sync(t.Context()); err == nil {
