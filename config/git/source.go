@@ -224,9 +224,9 @@ func (s *Source) Follow(ctx context.Context, changed chan<- struct{}, outside fu
 		case <-timer.C:
 		case <-s.poked:
 		}
-		before := s.Fault()
+		fault, revision := s.Fault(), s.newest()
 		_ = s.Sync(ctx) // noted and logged
-		if now := s.Fault(); fmt.Sprint(now) != fmt.Sprint(before) {
+		if fmt.Sprint(s.Fault()) != fmt.Sprint(fault) || s.newest() != revision {
 			select {
 			case changed <- struct{}{}:
 			default:
