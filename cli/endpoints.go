@@ -51,7 +51,8 @@ func reported(report *status.Report, cfg *config.Config) controller.Given {
 		given[name] = []controller.GivenEndpoint{}
 		for _, e := range s.Endpoints {
 			if address, err := netip.ParseAddrPort(e.Address); err == nil { // else a server named by host, which cfg names
-				given[name] = append(given[name], controller.GivenEndpoint{Name: e.Name, Address: address})
+				via, _ := netip.ParseAddrPort(e.Via)
+				given[name] = append(given[name], controller.GivenEndpoint{Name: e.Name, Address: address, Via: via})
 			}
 		}
 	}
@@ -62,7 +63,7 @@ type givenEndpoint controller.GivenEndpoint
 
 // UnmarshalYAML takes "address:port" or {name: …, address: …}.
 func (g *givenEndpoint) UnmarshalYAML(node *yaml.Node) error {
-	raw := struct{ Name, Address string }{}
+	raw := struct{ Name, Address, Via string }{}
 	if node.Kind == yaml.ScalarNode {
 		raw.Address = node.Value
 	} else if err := node.Decode(&raw); err != nil {
@@ -73,5 +74,11 @@ func (g *givenEndpoint) UnmarshalYAML(node *yaml.Node) error {
 		return fmt.Errorf("line %d: %q is no address:port", node.Line, raw.Address)
 	}
 	g.Name, g.Address = raw.Name, address
+	if raw.Via == "" {
+		return nil
+	}
+	if g.Via, err = netip.ParseAddrPort(raw.Via); err != nil {
+		return fmt.Errorf("line %d: %q is no address:port of a proxy", node.Line, raw.Via)
+	}
 	return nil
 }

@@ -62,7 +62,7 @@ func decide(in Input, given Given) (*Desired, error) {
 	if want, err = plan.desire(in); err != nil {
 		return nil, err
 	}
-	return &want, want.give(in.Config, given)
+	return &want, want.give(in.Config, in.Node, given)
 }
 
 // without is p after losses. What HAProxy and keepalived of a node want does

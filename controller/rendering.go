@@ -29,6 +29,7 @@ type Given map[string][]GivenEndpoint
 type GivenEndpoint struct {
 	Name    string
 	Address netip.AddrPort
+	Via     netip.AddrPort // the host's proxy that reaches it; invalid otherwise
 }
 
 // Render gives the files that node would run, by name relative to the output
@@ -40,7 +41,7 @@ func Render(cfg *config.Config, node string, given Given, runDir string) (map[st
 	if err != nil {
 		return nil, err
 	}
-	if err := want.give(cfg, given); err != nil {
+	if err := want.give(cfg, node, given); err != nil {
 		return nil, err
 	}
 	if given == nil {
@@ -84,7 +85,8 @@ func assumeServing(cfg *config.Config) *config.Config {
 }
 
 // give puts the endpoints into the pools, as ready servers.
-func (d *Desired) give(cfg *config.Config, given Given) error {
+func (d *Desired) give(cfg *config.Config, node string, given Given) error {
+	self, _ := cfg.Node(node)
 	for name, endpoints := range given {
 		service, ok := cfg.Service(name)
 		if !ok {
@@ -96,14 +98,17 @@ func (d *Desired) give(cfg *config.Config, given Given) error {
 		}
 		members := slices.Clone(pool.Members)
 		for _, e := range endpoints {
-			endpoint := discovery.Endpoint{Name: cmp.Or(e.Name, staticName(e.Address)), Address: e.Address, Weight: 100}
+			endpoint := discovery.Endpoint{Name: cmp.Or(e.Name, staticName(e.Address)), Address: e.Address, Via: e.Via, Weight: 100}
 			if host, _, ok := strings.Cut(e.Name, "/"); ok {
 				endpoint.Host = host
 			}
 			if !slices.ContainsFunc(members, func(m Member) bool { return m.Static && m.Name == endpoint.Name }) {
 				member := Member{Endpoint: endpoint, Server: serverName(service, endpoint), Answered: true}
-				if pool.Backend.Place == haproxy.BehindIt {
+				switch {
+				case pool.Backend.Place == haproxy.BehindIt:
 					member.Server = token(endpoint)
+				case e.Via.IsValid():
+					member.Source = self.Address
 				}
 				members = append(members, member)
 			}

@@ -165,7 +165,7 @@ func RenderTier(cfg *config.Config, host string, given Given, runDir string) (ma
 	if err != nil {
 		return nil, err
 	}
-	if err := want.give(cfg, given); err != nil {
+	if err := want.give(cfg, host, given); err != nil {
 		return nil, err
 	}
 	files, err := haproxy.Render(plan.wantTier(&want), haproxy.Paths{Dir: filepath.Join(runDir, "haproxy")})

@@ -151,6 +151,7 @@ func TestTierDies(t *testing.T) {
 	tier := f.App1.Tier()
 	pid := f.ready(tier).Components.HAProxy.PID
 	load := f.load(100, false)
+	f.steady(500 * time.Millisecond)
 	f.must(tier.Signal(f.ctx, "KILL", pid))
 	f.await("another HAProxy", 10*time.Second, func() error {
 		r, err := tier.Status(f.ctx)
@@ -160,6 +161,7 @@ func TestTierDies(t *testing.T) {
 		return err
 	})
 	f.awaitContainers(4)
+	f.steady(time.Second)
 	seen := load.Stop()
 	t.Logf("HAProxy of a tier killed: %v", seen)
 	if seen.Failed > 20 { // what was under way at that moment
@@ -171,8 +173,10 @@ func TestTierDies(t *testing.T) {
 	f.awaitContainers(4)
 
 	load = f.load(100, false)
+	f.steady(500 * time.Millisecond)
 	f.must(tier.StopController()) // in order: HAProxy ends too
 	f.awaitContainers(2)
+	f.steady(time.Second)
 	f.lossless("a tier that leaves", load)
 	f.must(tier.StartVipilot(f.ctx, "--docker", f.App1.Socket()))
 	f.awaitContainers(4)

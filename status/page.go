@@ -116,7 +116,7 @@ func newPageService(name string, s Service) pageService {
 	var shown []Endpoint
 	shown, v.Left = few(s.Endpoints, pageEndpoints)
 	for _, e := range shown {
-		v.Endpoints = append(v.Endpoints, pageRow{toneOf(e.State), e.Name, e.State, []string{e.Address, e.Reason}})
+		v.Endpoints = append(v.Endpoints, pageRow{toneOf(e.State), e.Name, e.State, []string{e.place(), e.Reason}})
 	}
 	v.Rejected = s.Rejected[:min(len(s.Rejected), pageEndpoints)]
 	v.LeftOut = len(s.Rejected) - len(v.Rejected)

@@ -107,6 +107,14 @@ type Endpoint struct {
 	Via     string `json:"via,omitempty"` // the host's reverse proxy that brings it to Address
 }
 
+// place is where the endpoint is reached, and through what.
+func (e Endpoint) place() string {
+	if e.Via == "" {
+		return e.Address
+	}
+	return e.Address + " via " + e.Via
+}
+
 // Rejection is a container that was selected and cannot be used.
 type Rejection struct {
 	Name   string `json:"name"`

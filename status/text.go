@@ -138,7 +138,7 @@ func (p *page) services(r *Report) {
 		var rows [][]paint
 		shown, left := few(s.Endpoints, fewEndpoints)
 		for _, e := range shown {
-			rows = append(rows, row(toneOf(e.State), e.Name, e.State, e.Address, e.Reason))
+			rows = append(rows, row(toneOf(e.State), e.Name, e.State, e.place(), e.Reason))
 		}
 		for _, rejected := range s.Rejected[:min(len(s.Rejected), fewEndpoints)] {
 			rows = append(rows, row(warn, rejected.Name, "rejected", rejected.Reason, rejected.Detail))
