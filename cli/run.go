@@ -87,7 +87,7 @@ On SIGTERM the node is drained first (--on-exit drain); a second signal ends at 
 	flags.Var(&f.logFormat, "log-format", "how to log on stderr")
 	flags.Var(&f.haproxy, "haproxy", "start and supervise HAProxy, or attach to one that runs")
 	flags.Var(&f.keepalived, "keepalived", "start and supervise keepalived, or attach to one that runs")
-	flags.Var(&f.frr, "frr", "start and supervise FRR, where the configuration needs it")
+	flags.Var(&f.frr, "frr", "start and supervise an FRR of its own, where the configuration needs one, or attach to the system's")
 	flags.DurationVar(&f.syncInterval, "sync-interval", 30*time.Second, "how often a Git source is polled, give or take a fifth; a directory is followed at once")
 	return cmd
 }
@@ -101,7 +101,7 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 	if f.config == "" {
 		return usageError{fmt.Errorf("--config is required; see vipilot run --help")}
 	}
-	for name, flag := range map[string]oneOf{"haproxy": f.haproxy, "keepalived": f.keepalived, "frr": f.frr} {
+	for name, flag := range map[string]oneOf{"haproxy": f.haproxy, "keepalived": f.keepalived} {
 		if flag.value == "attach" {
 			return usageError{fmt.Errorf("--%s attach is not supported yet; use managed", name)}
 		}
@@ -138,7 +138,7 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 	log.Info("starting", "version", p.Version, "node", cmp.Or(f.host, f.node), "config", fmt.Sprint(source), "run_dir", f.runDir, "state_dir", f.stateDir)
 	err = controller.New(controller.Options{
 		Node: f.node, Host: f.host, Engine: engine, Source: source, RunDir: f.runDir, StateDir: f.stateDir, Listen: f.listen, Token: token, WebhookSecret: hook,
-		DrainOnEnd: f.onExit.value == "drain", Version: p.Version, Executable: self, Logger: log,
+		AttachFRR: f.frr.value == "attach", DrainOnEnd: f.onExit.value == "drain", Version: p.Version, Executable: self, Logger: log,
 	}).Run(cmd.Context())
 	return err
 }

@@ -131,6 +131,15 @@ type Announce struct {
 	When        When
 	Backup      Backup
 	Communities []string // "65010:100", or large "65010:1:2"
+	// MED and Prepend make the path of a VRRP backup less preferred, as Backup
+	// says: the one or the other is 0.
+	MED     uint32
+	Prepend uint8
+	// LocalPreference is for iBGP peers; 0 = the routers' default, 100.
+	LocalPreference uint32
+	// KeepLast has an anycast VIP announced without a ready endpoint when no
+	// other node would announce it.
+	KeepLast bool
 }
 
 // When is the condition of an announcement.
@@ -242,6 +251,8 @@ type StaticServer struct {
 type Routing struct {
 	BGP  *BGP
 	OSPF *OSPF
+	// Converge is how long leaving waits for the routers after the withdraw.
+	Converge time.Duration
 }
 
 // BGP is routing.bgp.
@@ -260,6 +271,21 @@ type Peer struct {
 	Password    Secret
 	TTLSecurity bool
 	HoldTime    time.Duration
+	Source      netip.Addr // of the session; invalid = the node's address
+	Multihop    uint8      // most hops to the router; 0 = it is on the wire
+	BFD         BFD
+	// What is added to every prefix on its way to this peer.
+	MED             uint32
+	Prepend         uint8
+	LocalPreference uint32 // iBGP only; 0 = the prefix's
+	Communities     []string
+}
+
+// BFD finds out within Interval times Multiplier that the other is gone; the
+// zero value is off.
+type BFD struct {
+	Interval   time.Duration
+	Multiplier uint8
 }
 
 // OSPF is routing.ospf.
@@ -267,6 +293,9 @@ type OSPF struct {
 	Area                        netip.Addr
 	Interfaces                  []string
 	HelloInterval, DeadInterval time.Duration
+	Broadcast                   bool // network type; false = point-to-point
+	BFD                         BFD
+	Password                    Secret // OSPFv2 only
 }
 
 // Guard says how a new revision comes into force. What it takes away is

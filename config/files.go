@@ -125,6 +125,11 @@ func asVRRPPassword(v value) (Secret, bool) {
 	return asPassword(8, alphanumeric+signs, "letters, digits and "+signs)(v)
 }
 
+// asOSPFPassword reads a key for OSPF's message digest (RFC 2328, appendix D).
+func asOSPFPassword(v value) (Secret, bool) {
+	return asPassword(16, alphanumeric+"#$%&*+,-./:;<=>@^_~", "letters, digits and #$%&*+,-./:;<=>@^_~")(v)
+}
+
 // asBGPPassword reads a key for RFC 2385, which Linux limits to 80 bytes.
 func asBGPPassword(v value) (Secret, bool) {
 	const signs = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"

@@ -115,15 +115,6 @@ func show(cfg *config.Config) string {
 	return pemInBase64.ReplaceAllString(string(data), `"PEM"`) + "\n"
 }
 
-func TestContractExampleOnlyLacksSupport(t *testing.T) {
-	_, err := config.Load(testdata(t, "contract_full.bad.yaml"))
-	for _, f := range wantFaults(t, err) {
-		if !strings.HasSuffix(f.Problem, "not supported yet") {
-			t.Errorf("another fault: %s", f)
-		}
-	}
-}
-
 func TestMergeAcrossFiles(t *testing.T) {
 	tree := with(
 		"a.yaml", "version: 1\nnodes: {zeta: {address: 10.77.0.22, interface: eth0}}\n",

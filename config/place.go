@@ -37,8 +37,21 @@ func (l *loader) checkSpeakers(vip *VIP, at value) {
 	if vip.Announce.BGP && l.cfg.Routing.BGP == nil {
 		protocols.faultf("bgp is announced to nobody: there is no routing.bgp").Hint = "declare routing.bgp with its peers"
 	}
+	l.checkBackupPath(vip, at)
 	if vip.Announce.OSPF && l.cfg.Routing.OSPF == nil {
 		protocols.faultf("ospf is announced to nobody: there is no routing.ospf").Hint = "declare routing.ospf with its interfaces"
+	}
+}
+
+// checkBackupPath keeps prepended paths from peers that would see a loop in them.
+func (l *loader) checkBackupPath(vip *VIP, at value) {
+	if vip.Announce.Backup != BackupPrepend || l.cfg.Routing.BGP == nil {
+		return
+	}
+	for _, p := range l.cfg.Routing.BGP.Peers {
+		if p.ASN == l.cfg.Routing.BGP.ASN {
+			at.dig("announce", "backup").faultf("peer %q has our own ASN and would take the path for a loop", p.Name).Hint = "use med"
+		}
 	}
 }
 
@@ -77,14 +90,14 @@ func (l *loader) checkUnicastFamily(vip *VIP, at value) {
 	}
 }
 
-// checkRouterIDs wants a router ID for every node once there is BGP.
+// checkRouterIDs wants a router ID for every node once there is a speaker.
 func (l *loader) checkRouterIDs() {
-	if l.cfg.Routing.BGP == nil {
+	if l.cfg.Routing.BGP == nil && l.cfg.Routing.OSPF == nil {
 		return
 	}
 	for _, n := range l.cfg.Nodes {
 		if !n.RouterID.IsValid() && n.Address.IsValid() {
-			l.declared[kindNode][n.Name].faultf("has no IPv4 address to take BGP's router ID from").Hint = "set router_id"
+			l.declared[kindNode][n.Name].faultf("has no IPv4 address to take the router ID from").Hint = "set router_id"
 		}
 	}
 }

@@ -14,14 +14,9 @@ var unsupported = map[string]struct {
 	when func(scalar string) bool
 	hint string
 }{
-	"vips.*.announce.protocols[]":  {is("ospf"), "use bgp"},
-	"vips.*.announce.backup":       {is("med", "prepend"), "use withdraw"},
-	"services.*.udp":               {always, ""},
-	"services.*.http.host_label":   {always, ""},
-	"services.*.http.tls.acme":     {always, "use certificate_file"},
-	"routing.ospf":                 {always, ""},
-	"routing.bgp.speaker":          {is("frr"), "use gobgp"},
-	"routing.bgp.graceful_restart": {isNonZero, "leave it out"},
+	"services.*.udp":             {always, ""},
+	"services.*.http.host_label": {always, ""},
+	"services.*.http.tls.acme":   {always, "use certificate_file"},
 }
 
 // refuseUnsupported reports a value that the table lists.

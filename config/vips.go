@@ -74,17 +74,49 @@ func derivedVRID(name string) uint8 {
 func readAnnounce(v value) *Announce {
 	a := Announce{When: WhenServing, Backup: BackupWithdraw}
 	var protocols []string
+	med, prepend, last := uint32(100), uint8(3), "withdraw"
 	object([]value{v}, keys{
 		"protocols":   into(&protocols, someOf(word("bgp", "ospf"))),
 		"when":        into(&a.When, word(WhenServing, WhenProxy)),
 		"backup":      into(&a.Backup, word(BackupWithdraw, BackupMED, BackupPrepend)),
 		"communities": into(&a.Communities, someOf(asCommunity)),
+
+		"med":              into(&med, number[uint32](1, 1<<32-1)),
+		"prepend":          into(&prepend, number[uint8](1, 20)),
+		"local_preference": into(&a.LocalPreference, number[uint32](1, 1<<32-1)),
+		"last":             into(&last, word("withdraw", "keep")),
 	}, "protocols")
 	for _, p := range protocols {
 		a.BGP, a.OSPF = a.BGP || p == "bgp", a.OSPF || p == "ospf"
 	}
-	if len(protocols) > 0 && !a.BGP && v.has("communities") {
-		v.dig("communities").faultf("has no effect without protocol bgp")
+	for _, key := range []string{"communities", "med", "prepend", "local_preference"} {
+		if len(protocols) > 0 && !a.BGP && v.has(key) {
+			v.dig(key).faultf("has no effect without protocol bgp")
+		}
+	}
+	switch a.Backup {
+	case BackupMED:
+		a.MED = med
+	case BackupPrepend:
+		a.Prepend = prepend
+	}
+	checkBackupKeys(&a, v)
+	if a.KeepLast = last == "keep"; a.KeepLast && a.When == WhenProxy {
+		v.dig("last").faultf("has no effect with when: proxy").Hint = "without when: serving no endpoint is asked for"
 	}
 	return &a
+}
+
+// checkBackupKeys wants med and prepend only where backup asks for them, and
+// backup only where BGP can carry it.
+func checkBackupKeys(a *Announce, v value) {
+	if v.has("med") && a.Backup != BackupMED {
+		v.dig("med").faultf("has no effect without backup: med").Hint = "it is what a backup's path has; set med at a peer for all paths"
+	}
+	if v.has("prepend") && a.Backup != BackupPrepend {
+		v.dig("prepend").faultf("has no effect without backup: prepend").Hint = "it is what a backup's path has; set prepend at a peer for all paths"
+	}
+	if a.Backup != BackupWithdraw && a.OSPF && !a.BGP {
+		v.dig("backup").faultf("has no effect without protocol bgp").Hint = "OSPF announces what the node holds"
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -173,10 +174,26 @@ func (l *loop) tell(ctx context.Context, want remote.Want) (bool, error) {
 // withdrawn, and whether that is less than old.
 func without(old, want routing.Config) (routing.Config, bool) {
 	kept := old
-	kept.Prefixes = slices.DeleteFunc(slices.Clone(old.Prefixes), func(p routing.Prefix) bool {
-		return !slices.ContainsFunc(want.Prefixes, func(w routing.Prefix) bool { return w.Prefix == p.Prefix })
-	})
-	return kept, len(kept.Prefixes) < len(old.Prefixes)
+	kept.Prefixes = common(old.Prefixes, want.Prefixes)
+	less := len(kept.Prefixes) < len(old.Prefixes)
+	if old.OSPF != nil {
+		ospf := *old.OSPF
+		ospf.Prefixes = nil
+		if want.OSPF != nil {
+			ospf.Prefixes = common(old.OSPF.Prefixes, want.OSPF.Prefixes)
+		}
+		kept.OSPF, less = &ospf, less || len(ospf.Prefixes) < len(old.OSPF.Prefixes)
+	}
+	return kept, less
+}
+
+// common are those of old that want has, too.
+func common(old, want []routing.Prefix) []routing.Prefix {
+	wanted := make(map[netip.Prefix]bool, len(want))
+	for _, p := range want {
+		wanted[p.Prefix] = true
+	}
+	return slices.DeleteFunc(slices.Clone(old), func(p routing.Prefix) bool { return !wanted[p.Prefix] })
 }
 
 // describe is what HAProxy did, for the log.

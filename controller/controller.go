@@ -33,6 +33,10 @@ type Input struct {
 	Obtained *Obtained       // certificates
 	Drains   *Drains         // by hand
 	Leaving  bool            // the node is about to stop: announce nothing
+	FRR      routing.FRR     // where FRR is, and whose
+	// Others are the other nodes that could be asked just now: by VIP, whether
+	// they have a ready endpoint. A node that is not there is unknown.
+	Others map[string]map[string]bool
 }
 
 // Answers remembers which servers of one service have answered, since the

@@ -10,10 +10,6 @@ import (
 	"github.com/vipilot/vipilot/config"
 )
 
-// converge is how long routers get to act on a withdrawal before anything
-// behind it stops.
-const converge = 2 * time.Second
-
 // leave ends the node's part in order: withdraw, wait for the routers, give
 // up the VIPs, drain, stop.
 func (l *loop) leave(ctx context.Context) error {
@@ -25,8 +21,8 @@ func (l *loop) leave(ctx context.Context) error {
 		l.after(ctx, err)
 		l.publish("leaving: withdrawn")
 	}
-	if elsewhere {
-		time.Sleep(converge)
+	if elsewhere { // routers get time to act before anything behind them stops
+		time.Sleep(l.in.Config.Routing.Converge)
 	}
 	err := errors.Join(l.election.Close(ctx), l.addresses.Close())
 	l.publish("leaving: VIPs given up")

@@ -2,15 +2,11 @@ package controller
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/vipilot/vipilot/config"
-	"github.com/vipilot/vipilot/haproxy"
-	"github.com/vipilot/vipilot/routing"
 	"github.com/vipilot/vipilot/vrrp"
 )
 
@@ -77,86 +73,4 @@ func wantAnycast(cfg *config.Config, node config.Node) []netip.Addr {
 		}
 	}
 	return want
-}
-
-// wantRouting says which prefixes this node may announce. Every prefix waits
-// at the gate until the kernel holds the address: that is what makes only the
-// VRRP master announce, with or without a controller.
-func wantRouting(in Input, node config.Node, d *Desired) routing.Config {
-	bgp := in.Config.Routing.BGP
-	if bgp == nil {
-		return routing.Config{}
-	}
-	want := routing.Config{ASN: bgp.ASN, RouterID: node.RouterID, GracefulRestart: bgp.GracefulRestart}
-	for _, p := range in.Config.PeersOf(node) {
-		peer := routing.Peer{
-			Name: p.Name, Address: p.Address, ASN: p.ASN, Password: p.Password.Reveal(), TTLSecurity: p.TTLSecurity, HoldTime: p.HoldTime,
-		}
-		if p.Address.Is4() == node.Address.Is4() {
-			peer.LocalAddress = node.Address
-		}
-		want.Peers = append(want.Peers, peer)
-	}
-	for _, vip := range in.Config.VIPs {
-		if vip.Announce == nil || !vip.Announce.BGP || !slices.Contains(vip.Nodes, node.Name) {
-			continue
-		}
-		if reason := silence(in, node, vip, d); reason != "" {
-			d.Silent[vip.Name] = reason
-			continue
-		}
-		for _, a := range vip.Addresses {
-			want.Prefixes = append(want.Prefixes, routing.Prefix{
-				Prefix: netip.PrefixFrom(a, a.BitLen()), VIP: vip.Name, Communities: vip.Announce.Communities, WhileHeld: true,
-			})
-		}
-	}
-	slices.SortFunc(want.Prefixes, func(a, b routing.Prefix) int {
-		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), a.Prefix.Bits()-b.Prefix.Bits())
-	})
-	return want
-}
-
-// silence returns why a VIP must not be announced, or "" when it may.
-func silence(in Input, node config.Node, vip config.VIP, d *Desired) string {
-	switch {
-	case in.Leaving:
-		return "the controller is leaving"
-	case node.Drain:
-		return fmt.Sprintf("node %s is drained (nodes.%s.state)", node.Name, node.Name)
-	}
-	open := withoutFrontends(d.HAProxy, in.Taken).Frontends
-	if !slices.ContainsFunc(open, func(f haproxy.Frontend) bool { return binds(f, vip) }) {
-		return "HAProxy does not listen on it"
-	}
-	if vip.Announce.When == config.WhenProxy {
-		return ""
-	}
-	var services []string
-	for _, s := range in.Config.Services {
-		if s.VIP != vip.Name || len(in.Taken) > 0 && !reaches(open, s.Name) {
-			continue
-		}
-		if standsAlone(s) {
-			return ""
-		}
-		services = append(services, s.Name)
-		for _, m := range d.Pools[s.Name].Members {
-			if m.ready(in.Health.Of(s.Name, m.Server)) {
-				return ""
-			}
-		}
-	}
-	return "no ready endpoint in " + strings.Join(services, ", ")
-}
-
-func binds(f haproxy.Frontend, vip config.VIP) bool {
-	return slices.ContainsFunc(f.Binds, func(b haproxy.Bind) bool { return slices.Contains(vip.Addresses, b.Address) })
-}
-
-// reaches reports whether one of the frontends leads to the backend.
-func reaches(frontends []haproxy.Frontend, backend string) bool {
-	return slices.ContainsFunc(frontends, func(f haproxy.Frontend) bool {
-		return f.Default == backend || slices.ContainsFunc(f.Routes, func(r haproxy.Route) bool { return r.Backend == backend })
-	})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/vipilot/vipilot/discovery"
 	"github.com/vipilot/vipilot/haproxy"
 	"github.com/vipilot/vipilot/render"
+	"github.com/vipilot/vipilot/routing/frr"
 	"github.com/vipilot/vipilot/vrrp"
 )
 
@@ -34,7 +35,7 @@ type GivenEndpoint struct {
 
 // Render gives the files that node would run, by name relative to the output
 // directory: haproxy.cfg with maps/ and certs/, keepalived.conf where a VIP
-// uses VRRP, and routes.json. Sockets are named below runDir. Without given
+// uses VRRP, frr.conf where FRR speaks, and routes.json. Sockets are named below runDir. Without given
 // endpoints every VIP counts as served.
 func Render(cfg *config.Config, node string, given Given, runDir string) (map[string][]byte, error) {
 	want, err := Desire(Input{Node: node, Config: cfg})
@@ -63,6 +64,11 @@ func (d *Desired) files(runDir string) (map[string][]byte, error) {
 	if election := d.VRRP; len(election.Instances) > 0 {
 		election.TrackFile = trackFile(runDir)
 		if out["keepalived.conf"], err = vrrp.Render(election, filepath.Join(runDir, "keepalived")); err != nil {
+			return nil, err
+		}
+	}
+	if d.Routing.NeedsFRR() {
+		if out["frr.conf"], err = frr.Render(d.Routing); err != nil {
 			return nil, err
 		}
 	}
@@ -146,6 +152,11 @@ func renderRoutes(want Desired) ([]byte, error) {
 			routes.Peers[i].Password = "***"
 		}
 	}
+	if routes.OSPF != nil && routes.OSPF.Password != "" {
+		veiled := *routes.OSPF
+		veiled.Password = "***"
+		routes.OSPF = &veiled
+	}
 	out, err := json.MarshalIndent(struct {
 		BGP     any               `json:"bgp"`
 		Anycast []netip.Addr      `json:"anycast"`
@@ -161,8 +172,8 @@ type Remark struct {
 	Skipped      string // why it was not asked
 }
 
-// AskDaemons gives what each node would run to the parsers of HAProxy and
-// keepalived, where they are installed. An interface that this machine does
+// AskDaemons gives what each node would run to the parsers of HAProxy,
+// keepalived and FRR, where they are installed. An interface that this machine does
 // not have is replaced by one that it has: keepalived insists on that.
 func AskDaemons(ctx context.Context, cfg *config.Config) ([]Remark, error) {
 	var remarks []Remark
@@ -213,6 +224,9 @@ func askFor(ctx context.Context, cfg *config.Config, node, dir string) ([]Remark
 		}
 		remarks = append(remarks, keepalived)
 	}
+	if files["frr.conf"] != nil {
+		remarks = append(remarks, Remark{Node: node, Daemon: "vtysh"})
+	}
 	if err := WriteFiles(dir, files); err != nil {
 		return nil, err
 	}
@@ -230,6 +244,8 @@ func (r *Remark) ask(ctx context.Context, dir string) {
 		r.Skipped = r.Daemon + " is not installed"
 	case r.Daemon == "haproxy":
 		r.Err = haproxy.CheckFiles(ctx, r.Daemon, dir)
+	case r.Daemon == "vtysh":
+		r.Err = frr.Check(ctx, r.Daemon, filepath.Join(dir, "frr.conf"))
 	default:
 		r.Err = vrrp.Check(ctx, r.Daemon, filepath.Join(dir, "keepalived.conf"))
 	}

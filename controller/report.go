@@ -112,8 +112,9 @@ func (l *loop) reportComponents(state remote.State) status.Components {
 		c.Keepalived.State, c.Speaker.State = "off", "off"
 	}
 	for name, p := range state.Peers {
-		c.Speaker.Peers[name] = status.Peer{State: p.State, PrefixesAnnounced: p.PrefixesAnnounced, Error: p.Error}
+		c.Speaker.Peers[name] = status.Peer{State: p.State, PrefixesAnnounced: p.PrefixesAnnounced, Error: p.Error, BFD: p.BFD}
 	}
+	c.FRR = reportFRR(state)
 	if c.Speaker.Error == nil && state.Error != "" {
 		c.Speaker.Error = &state.Error
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/vipilot/vipilot/discovery"
 	"github.com/vipilot/vipilot/haproxy"
 	"github.com/vipilot/vipilot/internal/supervise"
+	"github.com/vipilot/vipilot/routing"
 	"github.com/vipilot/vipilot/routing/loopback"
 	"github.com/vipilot/vipilot/routing/remote"
 	"github.com/vipilot/vipilot/status"
@@ -39,6 +40,7 @@ type Options struct {
 	// WebhookSecret is what a Git forge signs its webhooks with; "" = none is taken.
 	WebhookSecret string
 	Token         string // lets TCP clients change state; "" = none may
+	AttachFRR     bool   // use the system's FRR, not one of its own
 	DrainOnEnd    bool   // leave in order when the context ends; otherwise leave everything running
 	Version       string
 	Executable    string // this program, to start the sentinel
@@ -73,7 +75,7 @@ func New(opts Options) *Controller {
 		askStatus: askStatus,
 		inbox:     make(chan event, inboxSize),
 		in: Input{
-			Node: opts.Node, Hosts: make(map[string]discovery.Snapshot), Answered: make(map[string]*Answers),
+			Node: opts.Node, FRR: routing.FRR{Attach: opts.AttachFRR}, Hosts: make(map[string]discovery.Snapshot), Answered: make(map[string]*Answers),
 		},
 		sources: make(map[string]source),
 		waiting: make(map[string]bool),
@@ -121,6 +123,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	group.Go(func() error { c.loop.memory.run(life); return nil })
 	group.Go(func() error { return c.loop.listenToParts(life) })
 	group.Go(func() error { return c.loop.followConfig(ctx) })
+	group.Go(func() error { return c.loop.askOthers(ctx) })
 	group.Go(func() error {
 		defer end()
 		until, stop := context.WithCancel(ctx)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +12,9 @@ import (
 
 // DefaultHoldTime is used where a peer names none.
 const DefaultHoldTime = 9 * time.Second
+
+// passwordForm is what needs no quoting in FRR's words.
+var passwordForm = regexp.MustCompile(`^[!-~]*$`)
 
 // maxPassword is the longest key the kernel takes for RFC 2385.
 const maxPassword = 80
@@ -31,21 +35,75 @@ func (c Config) Validate() error {
 	}
 	names, addresses := map[string]bool{}, map[netip.Addr]bool{}
 	for _, p := range c.Peers {
+		if p.Export.Prepend > 0 && p.ASN == c.ASN {
+			fault("peer %q: prepend: it has our own ASN %d and would take the path for a loop", p.Name, c.ASN)
+		}
 		if names[p.Name] || addresses[p.Address] {
 			fault("peer %q: its name or address %s is used twice", p.Name, p.Address)
 		}
 		names[p.Name], addresses[p.Address] = true, true
 		faults = append(faults, p.validate()...)
 	}
-	prefixes := map[netip.Prefix]bool{}
-	for _, p := range c.Prefixes {
-		if prefixes[p.Prefix] {
-			fault("prefix %s: is there twice", p.Prefix)
-		}
-		prefixes[p.Prefix] = true
-		faults = append(faults, p.validate(c)...)
+	faults = append(faults, c.validatePrefixes(c.Prefixes)...)
+	if c.OSPF != nil {
+		faults = append(faults, c.OSPF.validate()...)
+		faults = append(faults, c.validatePrefixes(c.OSPF.Prefixes)...)
 	}
 	return errors.Join(faults...)
+}
+
+func (c Config) validatePrefixes(list []Prefix) (faults []error) {
+	known := make(map[netip.Prefix]bool, len(list))
+	for _, p := range list {
+		if known[p.Prefix] {
+			faults = append(faults, fmt.Errorf("prefix %s: is there twice", p.Prefix))
+		}
+		known[p.Prefix] = true
+		faults = append(faults, p.validate(c)...)
+	}
+	return faults
+}
+
+// interfaceForm is what the kernel and FRR's parser both take as a name.
+var interfaceForm = regexp.MustCompile(`^[A-Za-z0-9_.:@-]{1,15}$`)
+
+func (o OSPF) validate() (faults []error) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("ospf: "+format, args...)) }
+	if !o.RouterID.Is4() || o.RouterID.IsUnspecified() {
+		fault("router_id: %q is not an IPv4 address", o.RouterID)
+	}
+	if !o.Area.Is4() {
+		fault("area: %q is not an area", o.Area)
+	}
+	for _, i := range o.Interfaces {
+		if !interfaceForm.MatchString(i.Name) {
+			fault("interface: %q is not a name", i.Name)
+		}
+		if i.Address.IsValid() && !i.Address.Is4() {
+			fault("interface %s: address: %s is not IPv4", i.Name, i.Address)
+		}
+	}
+	for name, d := range map[string]time.Duration{"hello_interval": o.HelloInterval, "dead_interval": o.DeadInterval} {
+		if d < time.Second || d > 65535*time.Second || d%time.Second != 0 {
+			fault("%s: %s is not a whole number of seconds from 1s to 65535s", name, d)
+		}
+	}
+	if !passwordForm.MatchString(o.Password) || len(o.Password) > 16 {
+		fault("password: not up to 16 printable characters without spaces")
+	}
+	return append(faults, o.BFD.validate("ospf")...)
+}
+
+func (b BFD) validate(of string) []error {
+	switch {
+	case b == BFD{}:
+		return nil
+	case b.Interval < 10*time.Millisecond || b.Interval > 60*time.Second || b.Interval%time.Millisecond != 0:
+		return []error{fmt.Errorf("%s: bfd.interval: %s is not a whole number of milliseconds from 10ms to 60s", of, b.Interval)}
+	case b.Multiplier < 2:
+		return []error{fmt.Errorf("%s: bfd.multiplier: %d is less than 2", of, b.Multiplier)}
+	}
+	return nil
 }
 
 func (p Peer) validate() (faults []error) {
@@ -70,6 +128,15 @@ func (p Peer) validate() (faults []error) {
 	if len(p.Password) > maxPassword || strings.ContainsRune(p.Password, 0) {
 		fault("password: longer than %d bytes or with a NUL byte, TCP MD5 takes neither", maxPassword)
 	}
+	if p.Multihop > 0 && p.TTLSecurity {
+		fault("multihop: cannot be together with ttl_security, which wants the router on the wire")
+	}
+	for _, text := range p.Export.Communities {
+		if _, err := ParseCommunity(text); err != nil {
+			fault("%v", err)
+		}
+	}
+	faults = append(faults, p.BFD.validate(fmt.Sprintf("peer %q", p.Name))...)
 	if h := p.HoldTime; h != 0 && (h < 3*time.Second || h > 65535*time.Second || h%time.Second != 0) {
 		fault("hold_time: %s is not a whole number of seconds from 3s to 65535s", h)
 	}
@@ -89,7 +156,7 @@ func (p Prefix) validate(c Config) (faults []error) {
 		}
 	}
 	for _, peer := range c.Peers {
-		if p.Prepend > 0 && peer.ASN == c.ASN {
+		if p.AsStandby().Prepend > 0 && peer.ASN == c.ASN {
 			fault("prepend: peer %q has our own ASN %d and would take the path for a loop; use med", peer.Name, c.ASN)
 		}
 	}

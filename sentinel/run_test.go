@@ -64,7 +64,6 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	client := remote.NewClient(remote.ClientOptions{RunDir: dir})
-	go func() { _ = client.Run(ctx) }()
 
 	gate, kill := standIn(t)
 	track := filepath.Join(dir, "track")
@@ -81,6 +80,7 @@ func TestRun(t *testing.T) {
 			t.Fatalf("Set %d = %t, %v", i, got, err)
 		}
 	}
+	go func() { _ = client.Run(ctx) }()
 	says := func(up bool, routes, value string) {
 		t.Helper()
 		eventually(t, fmt.Sprintf("up=%t routes=%s track=%s", up, routes, value), func() bool {

@@ -1,7 +1,7 @@
 // Package sentinel is the node's watchdog: a small process that lives as long
 // as the node and keeps it right while no controller runs. It watches
 // HAProxy's life and the kernel's addresses, writes keepalived's track file,
-// and holds the gate before the BGP speaker: nothing is announced that is not
+// and holds the gate before the speakers, GoBGP in it and FRR beside it: nothing is announced that is not
 // served here, now. It has no configuration of its own; it does what the last
 // [remote.Want] said, also after a restart.
 //
@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/vipilot/vipilot/routing/frr"
 	"github.com/vipilot/vipilot/routing/gobgp"
 	"github.com/vipilot/vipilot/routing/remote"
 )
@@ -59,7 +60,7 @@ func Run(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
-	w := newWatchdog(opts, speaker)
+	w := newWatchdog(opts, speaker, frr.New(frr.Options{RunDir: filepath.Join(opts.RunDir, "frr"), Logger: opts.Logger}))
 	listener, err := listen(filepath.Join(opts.RunDir, remote.Socket))
 	if err != nil {
 		return errors.Join(err, speaker.Close())

@@ -5,12 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
-	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/vipilot/vipilot/routing"
+	"github.com/vipilot/vipilot/routing/frr"
 	"github.com/vipilot/vipilot/routing/gobgp"
 	"github.com/vipilot/vipilot/routing/remote"
 )
@@ -26,6 +25,7 @@ type watchdog struct {
 	deadMan  []string
 	wantFile string
 	speaker  *gobgp.Speaker
+	frr      *frr.Speaker
 	events   chan func()
 	board    *board
 
@@ -38,13 +38,13 @@ type watchdog struct {
 	armAfter time.Time     // no further guard before
 	track    string        // last value written
 
-	faults struct{ addresses, guard, track, save, speaker error }
+	faults struct{ addresses, guard, track, save, speaker, frr error }
 }
 
-func newWatchdog(opts Options, speaker *gobgp.Speaker) *watchdog {
+func newWatchdog(opts Options, speaker *gobgp.Speaker, frr *frr.Speaker) *watchdog {
 	return &watchdog{
 		log: opts.Logger.With("component", "sentinel"), build: opts.Build, deadMan: opts.DeadMan,
-		wantFile: filepath.Join(opts.RunDir, remote.WantFile), speaker: speaker,
+		wantFile: filepath.Join(opts.RunDir, remote.WantFile), speaker: speaker, frr: frr,
 		events: make(chan func()), board: newBoard(), down: errNoHAProxy, unwatch: func() {},
 	}
 }
@@ -65,6 +65,7 @@ func (w *watchdog) loop(ctx context.Context) error {
 		case f := <-w.events:
 			f()
 		case <-w.speaker.Changes():
+		case <-w.frr.Changes():
 		case <-retry.C:
 		}
 	}
@@ -164,17 +165,28 @@ func (w *watchdog) setDown(err error) {
 // settle makes speaker and track file agree with the facts. It reports whether
 // all of it worked.
 func (w *watchdog) settle(ctx context.Context) bool {
-	wanted := w.want.Routing
-	wanted.Prefixes = admit(wanted.Prefixes, w.down == nil, w.held)
-	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_, err := w.speaker.Set(deadline, wanted)
-	w.note(&w.faults.speaker, err)
+	w.speak(ctx)
 	if w.want.TrackFile != "" {
 		w.keepGuard(ctx)
 		w.writeTrack()
 	}
-	return errors.Join(w.faults.speaker, w.faults.guard, w.faults.track) == nil
+	return errors.Join(w.faults.speaker, w.faults.frr, w.faults.guard, w.faults.track) == nil
+}
+
+// speak hands each speaker its part of what the gate lets through. GoBGP
+// comes first: it never has to wait for another process.
+func (w *watchdog) speak(ctx context.Context) {
+	wanted := admitAll(w.want.Routing, w.down == nil, w.held)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	embedded := wanted
+	if wanted.ViaFRR {
+		embedded = routing.Config{}
+	}
+	_, err := w.speaker.Set(ctx, embedded)
+	w.note(&w.faults.speaker, err)
+	_, err = w.frr.Set(ctx, wanted)
+	w.note(&w.faults.frr, err)
 }
 
 // writeTrack waits with a good value until a dead man's switch is armed or is
@@ -205,7 +217,7 @@ func (w *watchdog) note(kept *error, err error) {
 // stop withdraws and leaves a track file that says nobody watches.
 func (w *watchdog) stop() error {
 	w.unwatch()
-	err := w.speaker.Close()
+	err := errors.Join(w.speaker.Close(), w.frr.Close())
 	if w.want.TrackFile != "" {
 		err = errors.Join(err, writeTrack(w.want.TrackFile, trackBad))
 	}
@@ -222,27 +234,4 @@ func (w *watchdog) reportAddresses(ctx context.Context) func(map[netip.Addr]bool
 
 func (w *watchdog) reportAddressFault(ctx context.Context) func(error) {
 	return func(err error) { w.do(ctx, func() { w.note(&w.faults.addresses, err) }) }
-}
-
-func (w *watchdog) state() remote.State {
-	f := w.faults
-	s := remote.State{
-		PID: os.Getpid(), Build: w.build, HAProxyUp: w.down == nil,
-		Peers: w.speaker.Peers(), Held: []netip.Addr{}, Announced: []netip.Prefix{},
-	}
-	s.Announced = append(s.Announced, w.speaker.Announced()...)
-	for a := range w.held {
-		if slices.ContainsFunc(w.want.Routing.Prefixes, func(p routing.Prefix) bool { return p.Prefix.Contains(a) }) {
-			s.Held = append(s.Held, a)
-		}
-	}
-	slices.SortFunc(s.Held, netip.Addr.Compare)
-	down := w.down
-	if w.want.Gate.PID == 0 {
-		down = nil // as ordered
-	}
-	if err := errors.Join(down, f.addresses, f.guard, f.track, f.save, f.speaker); err != nil {
-		s.Error = err.Error()
-	}
-	return s
 }

@@ -74,6 +74,8 @@ func (d *diff) components(old, new Components) {
 	d.value("component", "keepalived reloads", number(old.Keepalived.Reloads), number(new.Keepalived.Reloads))
 	d.value("component", "speaker", old.Speaker.State, new.Speaker.State)
 	d.value("component", "speaker pid", number(old.Speaker.PID), number(new.Speaker.PID))
+	d.states("component", "", frrStates(old.FRR), frrStates(new.FRR))
+	d.states("component", "neighbor ", neighborStates(old.FRR), neighborStates(new.FRR))
 	d.states("component", "peer ", peerStates(old.Speaker), peerStates(new.Speaker))
 }
 

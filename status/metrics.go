@@ -56,6 +56,8 @@ func newCollector(report func() *Report, version string) *collector {
 		{"keepalived_up", "Whether keepalived runs; absent where no VIP needs it.", ""},
 		{"keepalived_reloads_total", "Reloads of keepalived.", ""},
 		{"speaker_up", "Whether the sentinel with the speaker runs.", ""},
+		{"frr_up", "Whether every FRR daemon that is needed runs; absent where none is.", ""},
+		{"neighbor_full", "Whether the OSPF neighbor is full.", "neighbor"},
 		{"peer_established", "Whether the BGP session is established.", "peer"},
 		{"peer_prefixes_announced", "Prefixes announced to the peer.", "peer"},
 		{"host_connected", "Whether the host's engine answers.", "host"},
@@ -152,6 +154,12 @@ func (s samples) components(c Components) {
 	}
 	if c.Speaker.State != "off" {
 		s.flag("speaker_up", c.Speaker.State == "running")
+	}
+	if c.FRR != nil {
+		s.flag("frr_up", c.FRR.State == "running")
+		for name, n := range c.FRR.Neighbors {
+			s.flag("neighbor_full", n.State == "full", name)
+		}
 	}
 	for name, p := range c.Speaker.Peers {
 		s.flag("peer_established", p.State == "established", name)

@@ -70,11 +70,31 @@ func (r *Report) components() []component {
 	if len(s.Peers) > 0 {
 		peers = fmt.Sprintf("%d of %d peers established", established, len(s.Peers))
 	}
-	return []component{
+	list := []component{
 		{"haproxy", h.State, text(h.Error), work, h.PID},
 		{"keepalived", k.State, text(k.Error), fmt.Sprintf("reloads %d", k.Reloads), k.PID},
 		{"speaker", s.State, text(s.Error), peers, s.PID},
 	}
+	if f := r.Components.FRR; f != nil {
+		list = append(list, f.component())
+	}
+	return list
+}
+
+// component shows zebra's pid, since all the others need it; an attached FRR
+// has none of ours.
+func (f *FRR) component() component {
+	detail := strings.Join(sorted(f.Daemons), " ")
+	if len(f.Neighbors) > 0 {
+		full := 0
+		for _, n := range f.Neighbors {
+			if n.State == "full" {
+				full++
+			}
+		}
+		detail += fmt.Sprintf(", %d of %d OSPF neighbors full", full, len(f.Neighbors))
+	}
+	return component{"frr", f.State, text(f.Error), detail, f.Daemons["zebra"]}
 }
 
 // oneLine makes any text safe to show in one line of a terminal: lines are

@@ -37,6 +37,24 @@ type Components struct {
 	HAProxy    HAProxy    `json:"haproxy"`
 	Keepalived Keepalived `json:"keepalived"`
 	Speaker    Speaker    `json:"speaker"`
+	FRR        *FRR       `json:"frr,omitempty"` // only where it is used
+}
+
+// FRR is the routing daemons beside the speaker: running, or stopped when one
+// of those that are needed is.
+type FRR struct {
+	State     string              `json:"state"`
+	Daemons   map[string]int      `json:"daemons"` // their pids, 0 = stopped
+	Neighbors map[string]Neighbor `json:"neighbors"`
+	Error     *string             `json:"error"`
+}
+
+// Neighbor is one OSPF neighbor, by router ID and interface.
+type Neighbor struct {
+	Interface string `json:"interface"`
+	Version   int    `json:"version"` // of OSPF: 2 or 3
+	State     string `json:"state"`
+	BFD       string `json:"bfd,omitempty"`
 }
 
 // HAProxy is the proxy's state: running, stopped, or failed.
@@ -72,6 +90,7 @@ type Peer struct {
 	State             string `json:"state"`
 	PrefixesAnnounced int    `json:"prefixes_announced"`
 	Error             string `json:"error,omitempty"`
+	BFD               string `json:"bfd,omitempty"` // up, init or down; "" = not asked for
 }
 
 // Host is one application host: connected, connecting or unreachable.

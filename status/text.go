@@ -83,6 +83,12 @@ func (p *page) components(r *Report) {
 		peer := r.Components.Speaker.Peers[name]
 		rows = append(rows, row(peer.tone(), "peer "+name, peer.State, "", peer.standing()))
 	}
+	if f := r.Components.FRR; f != nil {
+		for _, name := range sorted(f.Neighbors) {
+			n := f.Neighbors[name]
+			rows = append(rows, row(n.tone(), "neighbor "+name, n.State, "", n.standing()))
+		}
+	}
 	p.table("COMPONENTS", rows)
 }
 

@@ -60,9 +60,17 @@ func (p Peer) standing() string {
 	case p.Error != "":
 		return p.Error
 	case p.PrefixesAnnounced == 1:
-		return "1 prefix announced"
+		return "1 prefix announced" + p.guarded()
 	}
-	return fmt.Sprintf("%d prefixes announced", p.PrefixesAnnounced)
+	return fmt.Sprintf("%d prefixes announced", p.PrefixesAnnounced) + p.guarded()
+}
+
+// guarded says what BFD says, where it is asked.
+func (p Peer) guarded() string {
+	if p.BFD == "" {
+		return ""
+	}
+	return ", BFD " + p.BFD
 }
 
 // tone of a service: whether clients are served, not whether all is perfect.

@@ -1,7 +1,6 @@
 package gobgp
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,23 +14,28 @@ import (
 )
 
 // session is all that a peer's session depends on; a difference restarts it.
-// The name is not part of it.
+// The peer's name, BFD and what is added to its prefixes are not part of it.
 type session struct {
 	routing.Peer
+	own      uint32        // our ASN
 	restart  time.Duration // graceful restart
 	nextHop6 netip.Addr    // for IPv6 prefixes over an IPv4 session
 }
+
+// same compares what a session depends on; Export is always empty.
+func (n session) same(other session) bool { return reflect.DeepEqual(n, other) }
 
 // change is what leads from a state to a wanted Config, in the order of its fields.
 type change struct {
 	withdraw []netip.Prefix
 	drop     []netip.Addr
 	announce []routing.Prefix
+	exports  map[netip.Addr]export // of all wanted peers; nil = as before
 	add      []session
 }
 
 func (c change) empty() bool {
-	return len(c.withdraw)+len(c.drop)+len(c.announce)+len(c.add) == 0
+	return len(c.withdraw)+len(c.drop)+len(c.announce)+len(c.add) == 0 && c.exports == nil
 }
 
 // diff says what to do. resolve completes a peer with what the kernel knows,
@@ -50,12 +54,19 @@ func diff(have state, want routing.Config, resolve func(routing.Peer, netip.Addr
 		}
 	}
 	addresses := make(map[netip.Addr]bool, len(want.Peers))
+	exports := make(map[netip.Addr]export)
 	for _, p := range want.Peers {
 		addresses[p.Address] = true
 		old, ok := have.sessions[p.Address]
-		p.Name = ""
-		next := session{Peer: p, restart: want.GracefulRestart, nextHop6: resolve(p, old.nextHop6)}
-		if ok && old == next {
+		p.Name, p.BFD = "", routing.BFD{}
+		out := export{peer: p.Address, own: want.ASN, Export: p.Export}
+		p.Export = routing.Export{}
+		next := session{Peer: p, own: want.ASN, restart: want.GracefulRestart, nextHop6: resolve(p, old.nextHop6)}
+		out.nextHop6 = next.nextHop6
+		if !out.empty() {
+			exports[p.Address] = out
+		}
+		if ok && old.same(next) {
 			continue
 		}
 		if ok {
@@ -68,6 +79,9 @@ func diff(have state, want routing.Config, resolve func(routing.Peer, netip.Addr
 			c.drop = append(c.drop, a)
 		}
 	}
+	if !maps.EqualFunc(exports, have.exports, export.same) {
+		c.exports = exports
+	}
 	slices.SortFunc(c.withdraw, netip.Prefix.Compare)
 	slices.SortFunc(c.drop, netip.Addr.Compare)
 	return c
@@ -75,7 +89,7 @@ func diff(have state, want routing.Config, resolve func(routing.Peer, netip.Addr
 
 // samePath compares what reaches the wire.
 func samePath(a, b routing.Prefix) bool {
-	a.VIP, b.VIP, a.WhileHeld, b.WhileHeld = "", "", false, false
+	a.VIP, b.VIP, a.WhileHeld, b.WhileHeld, a.Standby, b.Standby = "", "", false, false, nil, nil
 	if len(a.Communities)+len(b.Communities) == 0 {
 		a.Communities, b.Communities = nil, nil
 	}
@@ -94,8 +108,8 @@ func (s *Speaker) apply(ctx context.Context, c change) error {
 	for _, p := range c.announce {
 		errs = append(errs, s.announce(ctx, p))
 	}
-	if err := s.prepareNextHops(ctx, c.add); err != nil {
-		errs = append(errs, err)
+	if c.exports != nil {
+		errs = append(errs, s.setExports(ctx, c.exports))
 	}
 	for _, n := range c.add {
 		errs = append(errs, s.add(ctx, n, !s.started))
@@ -131,10 +145,4 @@ func names(peers []routing.Peer) map[netip.Addr]string {
 		m[p.Address] = p.Name
 	}
 	return m
-}
-
-func sortedSessions(m map[netip.Addr]session) []session {
-	return slices.SortedFunc(maps.Values(m), func(a, b session) int {
-		return cmp.Compare(a.Address.String(), b.Address.String())
-	})
 }

@@ -47,6 +47,9 @@ func newPath(asn uint32, p routing.Prefix) (*api.Path, error) {
 	if p.MED != nil {
 		attributes = append(attributes, &api.MultiExitDiscAttribute{Med: *p.MED})
 	}
+	if p.LocalPreference > 0 { // GoBGP keeps it from eBGP peers
+		attributes = append(attributes, &api.LocalPrefAttribute{LocalPref: p.LocalPreference})
+	}
 	communities, err := communityAttributes(p.Communities)
 	if err != nil {
 		return nil, err

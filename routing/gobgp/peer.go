@@ -58,6 +58,9 @@ func (n session) api(restarting bool) *api.Peer {
 	if n.TTLSecurity {
 		p.TtlSecurity = &api.TtlSecurity{Enabled: true, TtlMin: 255}
 	}
+	if n.Multihop > 0 && n.ASN != n.own { // iBGP needs no leave
+		p.EbgpMultihop = &api.EbgpMultihop{Enabled: true, MultihopTtl: uint32(n.Multihop)}
+	}
 	if n.restart > 0 {
 		p.GracefulRestart = &api.GracefulRestart{
 			Enabled: true, RestartTime: uint32(n.restart / time.Second),

@@ -54,6 +54,7 @@ type state struct {
 	sessions map[netip.Addr]session
 	names    map[netip.Addr]string
 	prefixes map[netip.Prefix]routing.Prefix
+	exports  map[netip.Addr]export // of peers that get something added
 }
 
 var _ routing.Speaker = (*Speaker)(nil)
@@ -80,7 +81,7 @@ func New(opts Options) (*Speaker, error) {
 }
 
 // Set makes want true. Order: prefixes that go, peers that go, prefixes that
-// come or change, peers that come or change; so a new session starts with all
+// come or change, what is added for each peer, peers that come or change; so a new session starts with all
 // its prefixes, and an untouched session stays up. After an error the speaker
 // remembers what it reached, and the next Set goes on from there.
 func (s *Speaker) Set(ctx context.Context, want routing.Config) (changed bool, err error) {

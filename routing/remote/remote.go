@@ -30,8 +30,11 @@ type State struct {
 	Announced []netip.Prefix               `json:"announced"` // sorted
 	Held      []netip.Addr                 `json:"held"`      // wanted addresses the kernel holds, sorted
 	Peers     map[string]routing.PeerState `json:"peers"`
-	Error     string                       `json:"error,omitempty"`
-	Build     string                       `json:"build,omitempty"` // version of the sentinel's program
+	// Neighbors are OSPF's, by router ID and interface.
+	Neighbors map[string]routing.NeighborState `json:"neighbors,omitempty"`
+	FRR       map[string]routing.DaemonState   `json:"frr,omitempty"` // its daemons that are used
+	Error     string                           `json:"error,omitempty"`
+	Build     string                           `json:"build,omitempty"` // version of the sentinel's program
 }
 
 // Answer is what a PUT of a Want brings back: the state it led to.

@@ -5,10 +5,12 @@ package routingtest
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -117,6 +119,14 @@ func Run(t testing.TB, line string) string {
 // Both end with the test.
 func (l *Lab) Start(lines string) {
 	l.t.Helper()
+	l.StartDaemons(map[string]string{"bgpd": "router bgp " + strconv.Itoa(Peer) + "\n bgp router-id " + Router +
+		"\n no bgp ebgp-requires-policy\n no bgp network import-check\n timers bgp 3 9\n" + lines})
+}
+
+// StartDaemons runs zebra and those of FRR's daemons whose configuration is
+// given. They end with the test.
+func (l *Lab) StartDaemons(configs map[string]string) {
+	l.t.Helper()
 	conf, run := "/etc/frr/"+routerNS, "/var/run/frr/"+routerNS
 	l.t.Cleanup(func() { os.RemoveAll(conf); os.RemoveAll(run) })
 	for _, dir := range []string{conf, run} {
@@ -125,18 +135,20 @@ func (l *Lab) Start(lines string) {
 			l.t.Fatal(err)
 		}
 	}
-	text := "router bgp " + strconv.Itoa(Peer) + "\n bgp router-id " + Router +
-		"\n no bgp ebgp-requires-policy\n no bgp network import-check\n timers bgp 3 9\n" + lines
-	for name, content := range map[string]string{"zebra.conf": "", "bgpd.conf": text, "vtysh.conf": ""} {
-		if err := os.WriteFile(filepath.Join(conf, name), []byte(content), 0o644); err != nil {
+	all := maps.Clone(configs)
+	all["zebra"], all["vtysh"] = "", ""
+	for name, content := range all {
+		if err := os.WriteFile(filepath.Join(conf, name+".conf"), []byte(content), 0o644); err != nil {
 			l.t.Fatal(err)
 		}
 	}
 	chown(l.t, conf, run)
 	l.daemon("zebra", conf+"/zebra.conf")
 	l.Eventually("zebra's socket", 10*time.Second, func() bool { _, err := os.Stat(run + "/zserv.api"); return err == nil })
-	l.daemon("bgpd", conf+"/bgpd.conf")
-	l.Eventually("bgpd's socket", 10*time.Second, func() bool { _, err := os.Stat(run + "/bgpd.vty"); return err == nil })
+	for _, name := range slices.Sorted(maps.Keys(configs)) {
+		l.daemon(name, filepath.Join(conf, name+".conf"))
+		l.Eventually(name+"'s socket", 10*time.Second, func() bool { _, err := os.Stat(run + "/" + name + ".vty"); return err == nil })
+	}
 }
 
 func chown(t *testing.T, dirs ...string) {
@@ -189,11 +201,17 @@ func (l *Lab) Configure(lines ...string) {
 // HasRoute reports whether the router's kernel has a BGP route to prefix.
 func (l *Lab) HasRoute(prefix string) bool {
 	l.t.Helper()
+	return l.HasRouteBy("bgp", prefix)
+}
+
+// HasRouteBy is HasRoute for another protocol, such as ospf.
+func (l *Lab) HasRouteBy(protocol, prefix string) bool {
+	l.t.Helper()
 	family := "-4"
 	if strings.Contains(prefix, ":") {
 		family = "-6"
 	}
-	return strings.Contains(Run(l.t, "ip -n "+routerNS+" "+family+" route show "+prefix+" proto bgp"), "via")
+	return strings.Contains(Run(l.t, "ip -n "+routerNS+" "+family+" route show "+prefix+" proto "+protocol), "via")
 }
 
 // Eventually waits until done says so and returns how long it took.

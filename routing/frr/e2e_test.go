@@ -1,0 +1,395 @@
+package frr
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vipilot/vipilot/routing"
+	"github.com/vipilot/vipilot/routing/routingtest"
+)
+
+// runDir is one that FRR's user can enter, unlike t.TempDir.
+func runDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/run", "vipilot-frr-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "frr")
+}
+
+func e2eSpeaker(t *testing.T, dir string) *Speaker {
+	t.Helper()
+	s := New(Options{RunDir: dir, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// keep calls Set as the sentinel does, until it is settled.
+func keep(t *testing.T, l *routingtest.Lab, s *Speaker, want routing.Config) time.Duration {
+	t.Helper()
+	return l.Eventually("settled", 20*time.Second, func() bool {
+		if _, err := s.Set(t.Context(), want); err != nil {
+			t.Logf("Set: %v", err)
+			time.Sleep(100 * time.Millisecond)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.settled
+	})
+}
+
+func follow(t *testing.T, s *Speaker, want func() routing.Config) {
+	done := t.Context().Done()
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-s.Changes():
+				_, _ = s.Set(t.Context(), want())
+			}
+		}
+	}()
+}
+
+const fast = ` timers throttle spf 0 50 200
+ timers throttle lsa all 0
+ timers lsa min-arrival 0
+`
+
+func routerOSPF(bfd bool) map[string]string {
+	interfaceLines := "interface eth0\n ip ospf area 0\n ip ospf hello-interval 1\n ip ospf dead-interval 4\n ip ospf network point-to-point\n"
+	six := "interface eth0\n ipv6 ospf6 area 0\n ipv6 ospf6 hello-interval 1\n ipv6 ospf6 dead-interval 4\n ipv6 ospf6 network point-to-point\n"
+	configs := map[string]string{}
+	if bfd {
+		profile := " ip ospf bfd\n"
+		interfaceLines += profile
+		six += " ipv6 ospf6 bfd\n"
+		configs["bfdd"] = "bfd\n"
+	}
+	configs["ospfd"] = interfaceLines + "router ospf\n ospf router-id " + routingtest.Router + "\n" + fast
+	configs["ospf6d"] = six + "router ospf6\n ospf6 router-id " + routingtest.Router + "\n timers throttle spf 0 50 200\n timers lsa min-arrival 0\n"
+	return configs
+}
+
+func wantOSPF(prefixes ...string) routing.Config {
+	c := ospfOnly()
+	c.OSPF.RouterID, c.OSPF.Interfaces = addr(routingtest.Node), []routing.OSPFInterface{{Name: "eth0"}}
+	c.OSPF.Prefixes = pfx(prefixes...)
+	return c
+}
+
+func pidOf(t *testing.T, s *Speaker, name string) int {
+	t.Helper()
+	return s.Daemons()[name].PID
+}
+
+func TestE2EOSPF(t *testing.T) {
+	l := routingtest.Enter(t)
+	if l == nil {
+		return
+	}
+	l.StartDaemons(routerOSPF(false))
+	dir := runDir(t)
+	s := e2eSpeaker(t, dir)
+	want := wantOSPF("203.0.113.10/32", "2001:db8::10/128")
+	t.Logf("FRR started and told after %s", keep(t, l, s, want))
+	has := func(p string) func() bool { return func() bool { return l.HasRouteBy("ospf", p) } }
+	hasNot := func(p string) func() bool { return func() bool { return !l.HasRouteBy("ospf", p) } }
+	l.Eventually("neighbors full", 30*time.Second, func() bool {
+		full := 0
+		for _, n := range s.Neighbors() {
+			if n.State == "full" {
+				full++
+			}
+		}
+		return full == 2
+	})
+	t.Logf("neighbors: %+v", s.Neighbors())
+	vip := func(verb string) {
+		routingtest.Run(t, "ip addr "+verb+" 203.0.113.10/32 dev eth0")
+		flags := " nodad"
+		if verb == "del" {
+			flags = ""
+		}
+		routingtest.Run(t, "ip addr "+verb+" 2001:db8::10/128 dev eth0"+flags)
+	}
+	for range 3 { // also twice within five seconds
+		vip("add")
+		t.Logf("VIP appears: route after %s, IPv6 after %s", l.Eventually("route", 5*time.Second, has("203.0.113.10")), l.Eventually("IPv6 route", 5*time.Second, has("2001:db8::10")))
+		vip("del")
+		t.Logf("VIP goes: no route after %s, IPv6 after %s", l.Eventually("no route", 5*time.Second, hasNot("203.0.113.10")), l.Eventually("no IPv6 route", 5*time.Second, hasNot("2001:db8::10")))
+	}
+	vip("add")
+	l.Eventually("route", 5*time.Second, has("203.0.113.10"))
+	l.Eventually("IPv6 route", 5*time.Second, has("2001:db8::10"))
+	// The gate closes and opens: HAProxy's life.
+	keep(t, l, s, wantOSPF())
+	t.Logf("gate closes: no route after %s, IPv6 after %s", l.Eventually("no route", 5*time.Second, hasNot("203.0.113.10")), l.Eventually("no IPv6 route", 5*time.Second, hasNot("2001:db8::10")))
+	keep(t, l, s, want)
+	t.Logf("gate opens: route after %s, IPv6 after %s", l.Eventually("route", 5*time.Second, has("203.0.113.10")), l.Eventually("IPv6 route", 5*time.Second, has("2001:db8::10")))
+
+	// Another speaker takes over what runs; nothing is started, nothing said.
+	pids := fmt.Sprint(s.Daemons())
+	s.stop()
+	next := e2eSpeaker(t, dir)
+	changed, err := next.Set(t.Context(), want)
+	if err != nil || fmt.Sprint(next.Daemons()) != pids || !l.HasRouteBy("ospf", "203.0.113.10") {
+		t.Errorf("successor: changed %v, %v, daemons %v, were %s", changed, err, next.Daemons(), pids)
+	}
+	follow(t, next, func() routing.Config { return want })
+	for _, name := range []string{"ospfd", "zebra", "ospf6d"} {
+		old := pidOf(t, next, name)
+		if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		took := l.Eventually(name+" again", 10*time.Second, func() bool { now := pidOf(t, next, name); return now != 0 && now != old })
+		back := l.Eventually("routes back", 60*time.Second, func() bool {
+			full := 0
+			for _, n := range next.Neighbors() {
+				if n.State == "full" {
+					full++
+				}
+			}
+			return full == 2 && l.HasRouteBy("ospf", "203.0.113.10") && l.HasRouteBy("ospf", "2001:db8::10")
+		})
+		t.Logf("%s killed: again after %s, routes in place after %s more", name, took, back)
+	}
+	start := time.Now()
+	if err := next.Close(); err != nil {
+		t.Error(err)
+	}
+	t.Logf("closed after %s", time.Since(start))
+	l.Eventually("no route", 5*time.Second, hasNot("203.0.113.10"))
+	if left := routingtest.Run(t, "ps ax"); strings.Contains(left, dir) {
+		t.Errorf("left running:\n%s", left)
+	}
+	if learned := routingtest.Run(t, "ip route show proto ospf"); learned != "" {
+		t.Errorf("the node learned %q", learned)
+	}
+}
+
+func routerBGP(extra string) map[string]string {
+	return map[string]string{
+		"bgpd": "router bgp " + fmt.Sprint(routingtest.Peer) + "\n bgp router-id " + routingtest.Router + `
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ timers bgp 3 9
+ neighbor 10.77.30.1 remote-as 65010
+ neighbor 2001:db8:30::1 remote-as 65010
+` + extra + ` address-family ipv4 unicast
+  network 198.18.7.0/24
+ address-family ipv6 unicast
+  neighbor 2001:db8:30::1 activate
+  neighbor 10.77.30.1 activate
+`, "bfdd": "bfd\n",
+	}
+}
+
+func wantBGP(prefixes ...string) routing.Config {
+	return routing.Config{
+		ASN: routingtest.ASN, RouterID: addr(routingtest.Node), ViaFRR: true,
+		Peers: []routing.Peer{
+			{Name: "edge", Address: addr(routingtest.Router), ASN: routingtest.Peer, LocalAddress: addr(routingtest.Node)},
+			{Name: "six", Address: addr(routingtest.Router6), ASN: routingtest.Peer, LocalAddress: addr(routingtest.Node6)},
+		},
+		Prefixes: pfx(prefixes...),
+	}
+}
+
+func TestE2EBGP(t *testing.T) {
+	l := routingtest.Enter(t)
+	if l == nil {
+		return
+	}
+	l.StartDaemons(routerBGP(""))
+	s := e2eSpeaker(t, runDir(t))
+	med := uint32(77)
+	want := wantBGP("203.0.113.10/32", "203.0.113.11/32", "2001:db8::10/128")
+	want.Prefixes[0].MED, want.Prefixes[0].Prepend, want.Prefixes[0].Communities = &med, 2, []string{"65010:100", "65010:1:2"}
+	keep(t, l, s, want)
+	up := func() bool {
+		p := s.Peers()
+		return p["edge"].State == "established" && p["six"].State == "established"
+	}
+	t.Logf("established after %s", l.Eventually("established", 30*time.Second, up))
+	for _, p := range []string{"203.0.113.10", "203.0.113.11", "2001:db8::10"} {
+		l.Eventually(p, 10*time.Second, func() bool { return l.HasRoute(p) })
+	}
+	seen := l.Ask("show bgp ipv4 unicast 203.0.113.10/32 json")
+	for _, want := range []string{"65010:100", "65010:1:2", `"metric":77`, "65010 65010 65010"} {
+		if !strings.Contains(seen, want) {
+			t.Errorf("the router does not see %s:\n%s", want, seen)
+		}
+	}
+	if learned := routingtest.Run(t, "ip route show proto bgp"); learned != "" {
+		t.Errorf("the node learned %q", learned)
+	}
+	established := func(who string) float64 {
+		var all map[string]map[string]any
+		_ = json.Unmarshal([]byte(l.Ask("show bgp neighbors json")), &all)
+		n, _ := all[who]["connectionsEstablished"].(float64)
+		return n
+	}
+	// An attribute, a prefix, what is added for a peer: no session is touched.
+	low := uint32(5)
+	want.Prefixes = pfx("203.0.113.10/32", "2001:db8::10/128")
+	want.Prefixes[0].MED = &low
+	want.Peers[0].Export = routing.Export{Prepend: 1, MED: 10, Communities: []string{"65010:7"}}
+	keep(t, l, s, want)
+	took := l.Eventually("new attributes", 10*time.Second, func() bool {
+		seen := l.Ask("show bgp ipv4 unicast 203.0.113.10/32 json")
+		return strings.Contains(seen, `"metric":15`) && strings.Contains(seen, "65010:7") && !l.HasRoute("203.0.113.11")
+	})
+	t.Logf("changed attributes seen after %s; uptime unbroken: edge %v, six %v", took, established(routingtest.Node), established(routingtest.Node6))
+	if established(routingtest.Node) != 1 || established(routingtest.Node6) != 1 {
+		t.Error("a session was touched")
+	}
+	// Another hold time: that session starts anew, the other does not.
+	want.Peers[1].HoldTime = 12 * time.Second
+	keep(t, l, s, want)
+	l.Eventually("six again", 20*time.Second, func() bool { return established(routingtest.Node6) == 2 && up() })
+	if established(routingtest.Node) != 1 {
+		t.Error("edge was touched")
+	}
+	pid := pidOf(t, s, "bgpd")
+	follow(t, s, func() routing.Config { return want })
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	t.Logf("bgpd killed: gone after %s", l.Eventually("gone", 5*time.Second, func() bool { return !l.HasRoute("203.0.113.10") }))
+	t.Logf("back after %s", l.Eventually("back", 30*time.Second, func() bool { return l.HasRoute("203.0.113.10") && l.HasRoute("2001:db8::10") }))
+}
+
+func TestE2EBGPSecurity(t *testing.T) {
+	l := routingtest.Enter(t)
+	if l == nil {
+		return
+	}
+	l.StartDaemons(routerBGP(" neighbor 10.77.30.1 password secret\n neighbor 10.77.30.1 ttl-security hops 1\n"))
+	s := e2eSpeaker(t, runDir(t))
+	want := wantBGP("203.0.113.10/32")
+	want.Peers = want.Peers[:1]
+	fault := func(text string, change func(*routing.Peer)) {
+		t.Helper()
+		p := want.Peers[0]
+		change(&p)
+		want.Peers = []routing.Peer{p}
+		keep(t, l, s, want)
+		took := l.Eventually(text, 20*time.Second, func() bool {
+			p := s.Peers()["edge"]
+			return p.State != "" && strings.Contains(p.Error+p.State, text)
+		})
+		t.Logf("%+v after %s", s.Peers()["edge"], took)
+	}
+	fault("password_file", func(p *routing.Peer) { p.Password, p.TTLSecurity = "wrong", true })
+	fault("ttl_security", func(p *routing.Peer) { p.Password, p.TTLSecurity = "secret", false })
+	fault("established", func(p *routing.Peer) { p.TTLSecurity = true })
+	fault("ASN", func(p *routing.Peer) { p.ASN = 65001 })
+}
+
+// TestE2EBFD has the wire cut in silence: the router is to notice by BFD.
+func TestE2EBFD(t *testing.T) {
+	l := routingtest.Enter(t)
+	if l == nil {
+		return
+	}
+	l.StartDaemons(routerBGP(" neighbor 10.77.30.1 bfd 3 100 100\n neighbor 2001:db8:30::1 bfd 3 100 100\n"))
+	s := e2eSpeaker(t, runDir(t))
+	want := wantBGP("203.0.113.10/32")
+	for i := range want.Peers {
+		want.Peers[i].BFD = routing.BFD{Interval: 100 * time.Millisecond, Multiplier: 3}
+	}
+	keep(t, l, s, want)
+	l.Eventually("route and BFD", 30*time.Second, func() bool {
+		p := s.Peers()
+		return l.HasRoute("203.0.113.10") && p["edge"].BFD == "up" && p["six"].BFD == "up"
+	})
+	t.Logf("peers: %+v", s.Peers())
+	stopped := make(map[string]int)
+	for _, name := range []string{"bfdd", "bgpd"} { // a node that hangs: the wire stays, nothing is said
+		stopped[name] = pidOf(t, s, name)
+		_ = syscall.Kill(stopped[name], syscall.SIGSTOP)
+		t.Cleanup(func() { _ = syscall.Kill(stopped[name], syscall.SIGCONT) })
+	}
+	took := l.Eventually("no route", 9*time.Second, func() bool { return !l.HasRoute("203.0.113.10") })
+	t.Logf("node silent: route gone after %s", took)
+	for _, name := range []string{"bfdd", "bgpd"} {
+		_ = syscall.Kill(stopped[name], syscall.SIGCONT)
+	}
+	t.Logf("node back: route after %s", l.Eventually("route", 20*time.Second, func() bool { return l.HasRoute("203.0.113.10") }))
+}
+
+func TestE2EAttach(t *testing.T) {
+	l := routingtest.Enter(t)
+	if l == nil {
+		return
+	}
+	l.StartDaemons(routerOSPF(false))
+	// A system's FRR on the node, with a configuration of its own.
+	dir := runDir(t)
+	system := New(Options{RunDir: dir + "-system"})
+	t.Cleanup(func() { _ = system.Close() })
+	own := wantOSPF()
+	own.ASN, own.RouterID, own.ViaFRR, own.Prefixes = routingtest.ASN, addr(routingtest.Node), true, pfx("198.18.9.0/24")
+	own.Peers = []routing.Peer{{Name: "theirs", Address: addr(routingtest.Router2), ASN: routingtest.Peer}}
+	keep(t, l, system, own)
+	v, err := dial(t.Context(), dir+"-system", "ospfd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.close()
+	for _, line := range []string{"no redistribute connected route-map vipilot-ospf4", "passive-interface eth9"} {
+		if err := v.configure(t.Context(), directive{[]string{"router ospf"}, line}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = v.leave(t.Context())
+	six, err := dial(t.Context(), dir+"-system", "ospf6d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer six.close()
+	_ = six.configure(t.Context(), directive{[]string{"router ospf6"}, "no redistribute connected route-map vipilot-ospf6"})
+
+	s := e2eSpeaker(t, dir)
+	want := wantOSPF("203.0.113.10/32", "2001:db8::10/128")
+	want.FRR = routing.FRR{Attach: true, Dir: dir + "-system"}
+	want.ASN, want.RouterID, want.ViaFRR, want.Prefixes = routingtest.ASN, addr(routingtest.Node), true, pfx("203.0.113.11/32")
+	want.Peers = []routing.Peer{
+		{Name: "ours", Address: addr(routingtest.Router), ASN: routingtest.Peer},
+		{Name: "theirs", Address: addr(routingtest.Router2), ASN: 65099, Password: "would-change-it"},
+	}
+	keep(t, l, s, want)
+	routingtest.Run(t, "ip addr add 203.0.113.10/32 dev eth0")
+	t.Logf("attached: route after %s", l.Eventually("route", 30*time.Second, func() bool { return l.HasRouteBy("ospf", "203.0.113.10") }))
+	bgp, err := system.daemons["bgpd"].vty.run(t.Context(), "show running-config")
+	if err != nil || !strings.Contains(bgp, "neighbor 10.77.30.3 remote-as 65000") || strings.Contains(bgp, "would-change-it") ||
+		!strings.Contains(bgp, "neighbor 10.77.30.2 remote-as 65000") || !strings.Contains(bgp, "network 203.0.113.11/32") {
+		t.Errorf("bgpd has (%v):\n%s", err, bgp)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	l.Eventually("no route", 5*time.Second, func() bool { return !l.HasRouteBy("ospf", "203.0.113.10") })
+	ospf, _ := v.run(t.Context(), "show running-config")
+	bgp, _ = system.daemons["bgpd"].vty.run(t.Context(), "show running-config")
+	for _, text := range []string{"ip ospf passive", "ip ospf area 0.0.0.0", "hello-interval 1"} {
+		if !strings.Contains(ospf, text) {
+			t.Errorf("%q is gone:\n%s", text, ospf)
+		}
+	}
+	if strings.Contains(ospf, "redistribute") || strings.Contains(bgp, "203.0.113.11") || strings.Contains(bgp, "10.77.30.2") || !strings.Contains(bgp, "network 198.18.9.0/24") {
+		t.Errorf("left behind or taken along:\n%s\n%s", ospf, bgp)
+	}
+}

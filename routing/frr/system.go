@@ -1,0 +1,131 @@
+package frr
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/vipilot/vipilot/internal/supervise"
+	"github.com/vipilot/vipilot/routing"
+)
+
+// systemDir is where a system's FRR has its vty sockets.
+const systemDir = "/var/run/frr"
+
+// programs are the directories that distributions keep the daemons in.
+var programs = []string{"/usr/lib/frr", "/usr/libexec/frr", "/usr/local/sbin", "/usr/sbin"}
+
+// spec says how one of our own daemons is started: nothing of the system's
+// configuration is read, nothing listens on TCP, and no BGP port is taken.
+func (s *Speaker) spec(name, record string) (supervise.Spec, error) {
+	dir := s.opts.RunDir
+	spec := supervise.Spec{Record: record, Log: filepath.Join(dir, name+".log"), Dir: "/"}
+	for _, place := range programs {
+		if _, err := os.Stat(filepath.Join(place, name)); err == nil {
+			spec.Path = filepath.Join(place, name)
+			break
+		}
+	}
+	if spec.Path == "" {
+		return spec, fmt.Errorf("start %s: FRR is not installed (looked in %v)", name, programs)
+	}
+	spec.Args = []string{
+		"-z", filepath.Join(dir, "zserv.api"), "--vty_socket", dir, "-i", filepath.Join(dir, name+".pid"),
+		"-f", filepath.Join(dir, "empty.conf"), "-P", "0", "--log", "stdout", "--log-level", "warnings",
+	}
+	switch name {
+	case "bgpd":
+		spec.Args = append(spec.Args, "-p", "0")
+	case "bfdd":
+		spec.Args = append(spec.Args, "--bfdctl", filepath.Join(dir, "bfdd.sock"))
+	}
+	return spec, nil
+}
+
+// lastWords is the end of a daemon's log, for people.
+func (s *Speaker) lastWords(name string) string {
+	data, err := os.ReadFile(filepath.Join(s.opts.RunDir, name+".log"))
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(data[max(0, len(data)-2000):])), "\n")
+	return lines[len(lines)-1]
+}
+
+// prepareDir makes the run directory. Our own daemons drop to FRR's user, who
+// needs to make sockets in it.
+func (s *Speaker) prepareDir(want routing.Config) error {
+	dir := s.opts.RunDir
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if want.FRR.Attach || !want.NeedsFRR() {
+		return nil
+	}
+	frr, err := user.Lookup("frr")
+	if err != nil {
+		return fmt.Errorf("find FRR's user: %w; is FRR installed?", err)
+	}
+	uid, errUID := strconv.Atoi(frr.Uid)
+	gid, errGID := strconv.Atoi(frr.Gid)
+	if err := errors.Join(errUID, errGID, os.Chown(dir, uid, gid)); err != nil {
+		return err
+	}
+	for parent := filepath.Dir(dir); ; parent = filepath.Dir(parent) {
+		if info, err := os.Stat(parent); err == nil && info.Mode()&0o001 == 0 {
+			return fmt.Errorf("FRR's user frr cannot enter %s (mode %s); chmod o+x it, or choose another --run-dir", parent, info.Mode())
+		}
+		if parent == "/" || parent == "." {
+			break
+		}
+	}
+	empty := filepath.Join(dir, "empty.conf")
+	if _, err := os.Stat(empty); errors.Is(err, fs.ErrNotExist) {
+		return os.WriteFile(empty, nil, 0o644)
+	}
+	return nil
+}
+
+// ownAddress is the node's own IPv4 address on an interface: the first that is
+// no host route's, since those are VIPs. Invalid when there is none.
+func ownAddress(name string) netip.Addr {
+	for _, p := range addressesOn(name) {
+		if p.Addr().Is4() && p.Bits() < 32 {
+			return p.Addr()
+		}
+	}
+	return netip.Addr{}
+}
+
+func onInterface(name string, a netip.Addr) bool {
+	for _, p := range addressesOn(name) {
+		if p.Addr() == a {
+			return true
+		}
+	}
+	return false
+}
+
+func addressesOn(name string) (list []netip.Prefix) {
+	link, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil
+	}
+	addresses, err := link.Addrs()
+	if err != nil {
+		return nil
+	}
+	for _, a := range addresses {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}
