@@ -128,7 +128,7 @@ func writePins(w *strings.Builder, b *Backend) {
 	fmt.Fprintf(w, `  http-request set-var(txn.pin) req.cook(%[1]s)
   use-server %%[var(txn.pin)] if { var(txn.pin) -m found }
   http-response add-header Set-Cookie %[1]s=%%[srv_name];\ path=/;\ HttpOnly unless { srv_name,strcmp(txn.pin) eq 0 }
-  http-response set-header Cache-Control private unless { srv_name,strcmp(txn.pin) eq 0 }
+  http-response add-header Cache-Control private unless { srv_name,strcmp(txn.pin) eq 0 }
 `, b.StickyCookie)
 }
 
