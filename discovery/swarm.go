@@ -122,6 +122,9 @@ func (c *Container) sight(seen Container) {
 	if len(c.Exposed) == 0 {
 		c.Exposed = seen.Exposed
 	}
+	if len(c.Published) == 0 { // managers that have just elected a leader may never hear of a port
+		c.Published = seen.Published
+	}
 	// A network that is local to the engine gives an address that no manager knows.
 	networks := slices.Clone(c.Networks)
 	for i, a := range networks {

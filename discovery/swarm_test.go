@@ -71,6 +71,10 @@ func TestSight(t *testing.T) {
 	running := Container{ID: "c1", Name: "web.1", State: Running, Task: &Task{ID: "t1"}, Networks: []Attachment{{Name: "lan", Driver: "macvlan"}, on("net", "overlay", "10.77.50.2")}}
 	pending := Container{ID: "t1", Name: "web.1", State: Pending, Task: &Task{ID: "t1", Note: "starting"}}
 	engine := Container{ID: "c1", State: Running, Health: Healthy, Labels: labels, Exposed: []uint16{80}, Networks: []Attachment{on("lan", "macvlan", "10.77.9.2"), on("net", "overlay", "10.77.50.99")}}
+	ported := engine
+	ported.Published = []Published{{Port: 80, HostPort: 32768}}
+	told := running
+	told.Published = []Published{{Port: 80, HostPort: 30000}}
 	stranger := engine
 	stranger.ID = "c2"
 	for name, tc := range map[string]struct {
@@ -86,9 +90,11 @@ func TestSight(t *testing.T) {
 		"begun": {pending, []Container{engine}, true, false, func(c Container) bool {
 			return c.State == Running && c.ID == "c1" && c.Task.Note == "" && len(c.Networks) == 2
 		}},
-		"another claims to be it":    {running, []Container{stranger}, false, false, func(c Container) bool { return c.State == Running && c.Health == NoHealth }},
-		"another, and it is missing": {running, []Container{stranger}, true, false, func(c Container) bool { return c.State == Stopped && c.Task.Note != "" }},
-		"its node is down":           {running, []Container{engine}, true, true, func(c Container) bool { return c.State == Stopped && strings.Contains(c.Task.Note, "down") }},
+		"a port that no manager heard of": {running, []Container{ported}, true, false, func(c Container) bool { return len(c.Published) == 1 && c.Published[0].HostPort == 32768 }},
+		"a port that the manager tells":   {told, []Container{ported}, true, false, func(c Container) bool { return len(c.Published) == 1 && c.Published[0].HostPort == 30000 }},
+		"another claims to be it":         {running, []Container{stranger}, false, false, func(c Container) bool { return c.State == Running && c.Health == NoHealth }},
+		"another, and it is missing":      {running, []Container{stranger}, true, false, func(c Container) bool { return c.State == Stopped && c.Task.Note != "" }},
+		"its node is down":                {running, []Container{engine}, true, true, func(c Container) bool { return c.State == Stopped && strings.Contains(c.Task.Note, "down") }},
 	} {
 		node := &SwarmNode{ID: "n", Name: "worker1", Address: netip.MustParseAddr("10.77.0.11"), Down: tc.down, Tasks: []Container{tc.task}}
 		if got := node.Sight(tc.engine, tc.whole)[0]; !tc.check(got) {

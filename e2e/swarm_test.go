@@ -25,6 +25,7 @@ services:
     backend: {containers: {swarm: web}, port: 8080, check: {path: /healthz, interval: 500ms, rise: 1, fall: 2}, drain: 5s}
   agent: {vip: public, http: {hosts: [agent.example.net]}, backend: {port: 8080}}
   direct: {vip: public, http: {hosts: [direct.example.net]}, backend: {containers: {labels: {tier: direct}}, port: 8080}}
+  virtual: {vip: public, http: {hosts: [virtual.example.net]}, backend: {containers: {labels: {tier: virtual}}, port: 8080}}
   entry: {vip: public, http: {hosts: [entry.example.net]}, backend: {containers: {swarm: entry}}}
   nowhere: {vip: public, http: {hosts: [nowhere.example.net]}, backend: {containers: {swarm: nowhere}, port: 8080}}
 `
@@ -43,6 +44,7 @@ func swarmed(t *testing.T) (*fleet, *lab.Swarm) {
 			if err := s.End(ctx); err != nil {
 				t.Error(err)
 			}
+			f.RemoveApp()
 		})
 	}
 	f.must(err)
@@ -127,6 +129,7 @@ func TestSwarmAddresses(t *testing.T) {
 	f.must(s.Overlay(f.ctx, "mesh_net", "10.77.64.0/24"))
 	f.must(s.Create(f.ctx, lab.Service{Name: "agent", Labels: map[string]string{"vipilot.service": "agent", "vipilot.weight": "50"}, Mode: swarm.PortConfigPublishModeHost, Port: 9200}))
 	f.must(s.Create(f.ctx, lab.Service{Name: "direct", Replicas: 2, Labels: map[string]string{"tier": "direct"}, Network: "mesh_net"}))
+	f.must(s.Create(f.ctx, lab.Service{Name: "virtual", Replicas: 1, Labels: map[string]string{"tier": "virtual"}, Network: "mesh_net", Resolve: swarm.ResolutionModeVIP}))
 	f.must(s.Create(f.ctx, lab.Service{Name: "entry", Replicas: 1, Mode: swarm.PortConfigPublishModeIngress, Port: 8088}))
 	f.must(s.Create(f.ctx, lab.Service{Name: "nowhere", Replicas: 1, Mode: swarm.PortConfigPublishModeHost, Where: "node.labels.none==such"}))
 	f.await("a global service answers", 20*time.Second, func() error {
@@ -163,6 +166,79 @@ func TestSwarmAddresses(t *testing.T) {
 		}
 		return errors.Join(errs...)
 	})
+
+	// A balancer that joins the overlay reaches its tasks, over VXLAN those of
+	// the other host too.
+	f.must(s.Attach(f.ctx, f.App1, f.LB1, "mesh_net"))
+	for site, containers := range map[string]int{"direct.example.net": 2, "virtual.example.net": 1} {
+		f.await("answers over the overlay: "+site, 20*time.Second, func() error {
+			seen := make(map[string]bool)
+			for range 8 {
+				a, err := f.get(lab.VIP, site, "/")
+				if err != nil {
+					return err
+				}
+				seen[a.Container] = true
+			}
+			if len(seen) != containers {
+				return fmt.Errorf("answers come from %d containers, want %d", len(seen), containers)
+			}
+			return nil
+		})
+	}
+}
+
+// Three machines that all manage the Swarm; the leader's engine is killed.
+// The others elect another, and of all that nothing is seen but in the status.
+func TestSwarmLosesItsLeader(t *testing.T) {
+	f, s := swarmed(t)
+	app3, err := f.AddApp(f.ctx)
+	f.must(err)
+	f.must(s.Promote(f.ctx, f.App2))
+	f.must(s.Join(f.ctx, app3, swarm.NodeRoleManager))
+	fleet := f.FleetConfig()
+	hosts := "    tls: {ca_file: docker/ca.pem, cert_file: docker/cert.pem, key_file: docker/key.pem}\n"
+	fleet["fleet.yaml"] = strings.ReplaceAll(fleet["fleet.yaml"], hosts, hosts+"    swarm: true\n")
+	fleet["fleet.yaml"] = strings.Replace(fleet["fleet.yaml"], "vips:\n", "  app3:\n    docker: tcp://10.77.0.13:2376\n"+hosts+"    swarm: true\nvips:\n", 1)
+	f.must(f.UpdateConfig(fleet))
+	f.must(s.Scale(f.ctx, "web", 3))
+	f.awaitTasks("web.1", "web.2", "web.3")
+	f.awaitContainers(3)
+	f.awaitStatus(f.LB1, "three managers", 10*time.Second, func(r status.Report) error {
+		for _, name := range []string{"app1", "app2", "app3"} {
+			if h := r.Hosts[name]; h.State != "connected" || h.Error != nil {
+				return fmt.Errorf("%s: %+v", name, h)
+			}
+		}
+		return nil
+	})
+	before := f.reloads(f.LB1)
+	load := f.load(200, false)
+	f.App1.KillEngine() // it leads; its containers live on
+	s.Ask(app3)
+	f.awaitStatus(f.LB1, "the loss, and nothing stale", 15*time.Second, func(r status.Report) error {
+		if r.Hosts["app1"].State != "unreachable" || len(names(r, "todo", "ready")) < 3 {
+			return fmt.Errorf("host %+v, service %+v", r.Hosts["app1"], r.Services["todo"])
+		}
+		for _, e := range r.Services["todo"].Endpoints {
+			if e.Reason != "" {
+				return fmt.Errorf("endpoint %+v", e)
+			}
+		}
+		return nil
+	})
+	f.await("the others to lead", 30*time.Second, func() error { return s.Scale(f.ctx, "web", 4) })
+	f.awaitStatus(f.LB1, "a task that the new leader started", 50*time.Second, func(r status.Report) error {
+		if ready := names(r, "todo", "ready"); !slices.Contains(ready, "web.4") {
+			return fmt.Errorf("ready are %v, rejected %+v", ready, r.Services["todo"].Rejected)
+		}
+		return nil
+	})
+	f.steady(time.Second)
+	f.lossless("the leader died", load)
+	if n := f.reloads(f.LB1) - before; n != 0 {
+		t.Errorf("HAProxy was reloaded %d times", n)
+	}
 }
 
 // With its manager dead a Swarm's endpoints stay, and the end of a task on a

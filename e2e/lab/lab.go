@@ -66,6 +66,7 @@ type Lab struct {
 	vipilot string
 	app     string // the application's binary
 	network *network
+	extra   *App // a third application host, while a scenario needs one
 }
 
 // New builds a lab and returns when all its daemons answer. It first sweeps
@@ -155,6 +156,30 @@ func (l *Lab) hosts() []*Host {
 	return []*Host{l.network.Host, l.Router.Host, l.Client, l.LB1.Host, l.LB2.Host, l.App1.Host, l.App2.Host}
 }
 
+// AddApp boots a third application host, app3; RemoveApp ends it.
+func (l *Lab) AddApp(ctx context.Context) (*App, error) {
+	l.extra = l.application("app3")
+	if err := l.extra.powerOn(); err != nil {
+		return nil, err
+	}
+	if err := l.network.plug(ctx, l.extra.Host); err != nil {
+		return nil, err
+	}
+	return l.extra, l.extra.StartEngine(ctx)
+}
+
+// RemoveApp switches the third application host off, if there is one.
+func (l *Lab) RemoveApp() {
+	if l.extra == nil {
+		return
+	}
+	if l.extra.Docker != nil {
+		_ = l.extra.Docker.Close()
+	}
+	l.extra.powerOff()
+	l.extra = nil
+}
+
 func (l *Lab) host(name string, private ...string) *Host {
 	return &Host{Name: name, dir: filepath.Join(l.Dir, name), env: []string{marker + "=" + l.id}, private: private}
 }
@@ -213,6 +238,7 @@ func (l *Lab) Close() error {
 			_ = app.Docker.Close()
 		}
 	}
+	l.RemoveApp()
 	for _, h := range slices.Backward(l.hosts()) {
 		h.powerOff()
 	}

@@ -17,7 +17,7 @@ func newNetwork(sw *Host) *network { return &network{Host: sw} }
 
 // lan gives the last byte of each host's address on the switch's network,
 // 10.77.0.0/24 and 2001:db8:77::/64.
-var lan = map[string]int{"router": 1, "app1": 11, "app2": 12, "lb1": 21, "lb2": 22}
+var lan = map[string]int{"router": 1, "app1": 11, "app2": 12, "app3": 13, "lb1": 21, "lb2": 22}
 
 // sysctls of every host: no waiting for duplicate addresses, no guessing of
 // routes, and on the router forwarding with ECMP by connection.

@@ -35,8 +35,8 @@ func (l *Lab) writePKI() error {
 	}
 	server := certificate(2, "docker engines")
 	server.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	for _, app := range l.Apps() {
-		server.IPAddresses = append(server.IPAddresses, net.ParseIP(app.Address))
+	for _, number := range lan {
+		server.IPAddresses = append(server.IPAddresses, net.IPv4(10, 77, 0, byte(number)))
 	}
 	user := certificate(3, "vipilot")
 	user.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}

@@ -1,21 +1,27 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
 	dockernet "github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
+
+	"github.com/vipilot/vipilot/internal/command"
 )
 
 // Swarm is the lab's application hosts as a Docker Swarm: App1 manages it.
 type Swarm struct {
 	lab     *Lab
-	manager *App
+	manager *App // who is asked for changes
+	members []*App
 	image   string // the ID of an image that all hosts have: a name would be asked for at registries
 }
 
@@ -25,48 +31,67 @@ func (l *Lab) StartSwarm(ctx context.Context) (*Swarm, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start a swarm on %s: %w", l.App1.Name, err)
 	}
-	s := &Swarm{lab: l, manager: l.App1}
-	if s.image, err = l.shareImage(ctx); err != nil {
-		return s, err
-	}
-	info, err := l.App1.Docker.SwarmInspect(ctx)
-	if err != nil {
-		return s, fmt.Errorf("inspect the swarm: %w", err)
-	}
-	err = l.App2.Docker.SwarmJoin(ctx, swarm.JoinRequest{
-		ListenAddr: l.App2.Address + ":2377", AdvertiseAddr: l.App2.Address,
-		JoinToken: info.JoinTokens.Worker, RemoteAddrs: []string{l.App1.Address + ":2377"},
-	})
-	if err != nil {
-		return s, fmt.Errorf("join %s to the swarm: %w", l.App2.Name, err)
-	}
-	return s, nil
-}
-
-// shareImage gives App2 the image of App1, and its ID.
-func (l *Lab) shareImage(ctx context.Context) (string, error) {
+	s := &Swarm{lab: l, manager: l.App1, members: []*App{l.App1}}
 	found, err := l.App1.Docker.ImageInspect(ctx, Image)
 	if err != nil {
-		return "", fmt.Errorf("inspect the image: %w", err)
+		return s, fmt.Errorf("inspect the image: %w", err)
 	}
-	archive, err := l.App1.Docker.ImageSave(ctx, []string{Image})
+	s.image = found.ID
+	return s, s.Join(ctx, l.App2, swarm.NodeRoleWorker)
+}
+
+// Join takes a host into the Swarm.
+func (s *Swarm) Join(ctx context.Context, app *App, role swarm.NodeRole) error {
+	if err := s.shareImage(ctx, app); err != nil {
+		return err
+	}
+	info, err := s.manager.Docker.SwarmInspect(ctx)
 	if err != nil {
-		return "", fmt.Errorf("save the image: %w", err)
+		return fmt.Errorf("inspect the swarm: %w", err)
+	}
+	token := info.JoinTokens.Worker
+	if role == swarm.NodeRoleManager {
+		token = info.JoinTokens.Manager
+	}
+	s.members = append(s.members, app)
+	err = app.Docker.SwarmJoin(ctx, swarm.JoinRequest{
+		ListenAddr: app.Address + ":2377", AdvertiseAddr: app.Address,
+		JoinToken: token, RemoteAddrs: []string{s.manager.Address + ":2377"},
+	})
+	if err != nil {
+		return fmt.Errorf("join %s to the swarm: %w", app.Name, err)
+	}
+	return nil
+}
+
+// shareImage gives a host the image of the manager, under the same ID.
+func (s *Swarm) shareImage(ctx context.Context, app *App) error {
+	archive, err := s.manager.Docker.ImageSave(ctx, []string{Image})
+	if err != nil {
+		return fmt.Errorf("save the image: %w", err)
 	}
 	defer archive.Close()
-	loaded, err := l.App2.Docker.ImageLoad(ctx, archive)
+	loaded, err := app.Docker.ImageLoad(ctx, archive)
 	if err != nil {
-		return "", fmt.Errorf("load the image on %s: %w", l.App2.Name, err)
+		return fmt.Errorf("load the image on %s: %w", app.Name, err)
 	}
 	defer loaded.Body.Close()
 	_, err = io.Copy(io.Discard, loaded.Body)
-	return found.ID, err
+	return err
 }
+
+// Promote makes a member a manager.
+func (s *Swarm) Promote(ctx context.Context, app *App) error {
+	return s.updateNode(ctx, app, func(spec *swarm.NodeSpec) { spec.Role = swarm.NodeRoleManager })
+}
+
+// Ask has another manager asked for changes from now on.
+func (s *Swarm) Ask(app *App) { s.manager = app }
 
 // End dissolves the Swarm; its containers and networks go with it.
 func (s *Swarm) End(ctx context.Context) error {
 	var errs []error
-	for _, app := range []*App{s.lab.App2, s.lab.App1} {
+	for _, app := range slices.Backward(s.members) {
 		errs = append(errs, app.StartEngine(ctx), app.Docker.SwarmLeave(ctx, true))
 		errs = append(errs, Poll(ctx, 20*time.Second, func(ctx context.Context) error {
 			if err := app.Clear(ctx); err != nil {
@@ -81,12 +106,37 @@ func (s *Swarm) End(ctx context.Context) error {
 // Overlay makes a network that spans the hosts.
 func (s *Swarm) Overlay(ctx context.Context, name, subnet string) error {
 	_, err := s.manager.Docker.NetworkCreate(ctx, name, dockernet.CreateOptions{
-		Driver: "overlay", IPAM: &dockernet.IPAM{Config: []dockernet.IPAMConfig{{Subnet: subnet}}},
+		Driver: "overlay", Attachable: true, IPAM: &dockernet.IPAM{Config: []dockernet.IPAMConfig{{Subnet: subnet}}},
 	})
 	if err != nil {
 		return fmt.Errorf("make network %s: %w", name, err)
 	}
 	return nil
+}
+
+// Attach puts a balancer's node on an overlay, with an interface ov0: a
+// container that does nothing is given an address there by Docker, and the node
+// takes its place. What goes between node and tasks is then carried by VXLAN
+// from the host of that container.
+func (s *Swarm) Attach(ctx context.Context, app *App, n *Node, overlay string) error {
+	id, err := app.Launch(ctx, Container{Name: "place-of-" + n.Name, Network: overlay})
+	if err != nil {
+		return err
+	}
+	seen, err := app.Docker.ContainerInspect(ctx, id)
+	if err != nil {
+		return fmt.Errorf("inspect the place of %s: %w", n.Name, err)
+	}
+	place := seen.NetworkSettings.Networks[overlay]
+	inside := []string{"-t", strconv.Itoa(seen.State.Pid), "-n", "ip", "link", "set", "eth0", "down", "name", "ov0", "netns", "1"}
+	if _, err := app.Run(ctx, "nsenter", inside...); err != nil {
+		return err
+	}
+	// From one host to another: done from outside, where both can be seen.
+	if _, err := command.Run(ctx, "nsenter", "-t", app.pid(), "-n", "ip", "link", "set", "ov0", "netns", n.pid()); err != nil {
+		return fmt.Errorf("move %s into the overlay: %w", n.Name, err)
+	}
+	return n.ip(ctx, fmt.Sprintf("addr add %s/%d dev ov0", place.IPAddress, place.IPPrefixLen), "link set ov0 up")
 }
 
 // Service is a Swarm service of the lab's image; only Name is needed.
@@ -95,7 +145,8 @@ type Service struct {
 	Replicas uint64 // 0 = one on every node
 	Labels   map[string]string
 	Env      []string
-	Network  string                      // an overlay; its tasks are then found by DNS round robin
+	Network  string                      // an overlay
+	Resolve  swarm.ResolutionMode        // how its tasks are found there; default DNS round robin
 	Mode     swarm.PortConfigPublishMode // port 8080 is published in this way; "" = not
 	Port     uint32                      // where; 0 = the engines choose
 	Where    string                      // a constraint, e.g. node.role==worker
@@ -117,7 +168,7 @@ func (s *Swarm) Create(ctx context.Context, service Service) error {
 	}
 	if service.Network != "" {
 		spec.TaskTemplate.Networks = []swarm.NetworkAttachmentConfig{{Target: service.Network}}
-		spec.EndpointSpec = &swarm.EndpointSpec{Mode: swarm.ResolutionModeDNSRR}
+		spec.EndpointSpec = &swarm.EndpointSpec{Mode: cmp.Or(service.Resolve, swarm.ResolutionModeDNSRR)}
 	}
 	if service.Mode != "" {
 		spec.EndpointSpec = &swarm.EndpointSpec{Ports: []swarm.PortConfig{
@@ -152,6 +203,10 @@ func (s *Swarm) Scale(ctx context.Context, name string, replicas uint64) error {
 
 // SetAvailability drains a node, or makes it active again.
 func (s *Swarm) SetAvailability(ctx context.Context, app *App, availability swarm.NodeAvailability) error {
+	return s.updateNode(ctx, app, func(spec *swarm.NodeSpec) { spec.Availability = availability })
+}
+
+func (s *Swarm) updateNode(ctx context.Context, app *App, change func(*swarm.NodeSpec)) error {
 	info, err := app.Docker.Info(ctx)
 	if err != nil {
 		return err
@@ -160,9 +215,9 @@ func (s *Swarm) SetAvailability(ctx context.Context, app *App, availability swar
 	if err != nil {
 		return fmt.Errorf("inspect node %s: %w", app.Name, err)
 	}
-	node.Spec.Availability = availability
+	change(&node.Spec)
 	if err := s.manager.Docker.NodeUpdate(ctx, node.ID, node.Version, node.Spec); err != nil {
-		return fmt.Errorf("set availability of node %s: %w", app.Name, err)
+		return fmt.Errorf("update node %s: %w", app.Name, err)
 	}
 	return nil
 }
