@@ -12,11 +12,6 @@ func (c *Config) Host(name string) (Host, bool) {
 	return find(c.Hosts, func(h *Host) bool { return h.Name == name })
 }
 
-// Network gives what is said about the Docker network of that name.
-func (c *Config) Network(name string) (Network, bool) {
-	return find(c.Networks, func(n *Network) bool { return n.Name == name })
-}
-
 // VIP gives the VIP of that name.
 func (c *Config) VIP(name string) (VIP, bool) {
 	return find(c.VIPs, func(v *VIP) bool { return v.Name == name })

@@ -246,7 +246,7 @@ func staticMember(s config.StaticServer) Member {
 		Endpoint: discovery.Endpoint{Address: s.Address, Weight: s.Weight},
 		Answered: true, Static: true, Backup: s.Backup, DNSName: s.Host, Port: s.Port,
 	}
-	m.Name = strings.NewReplacer("[", "", "]", "").Replace(m.target())
+	m.Name = staticName(m.target())
 	m.Server = m.Name
 	return m
 }

@@ -34,8 +34,24 @@ func (x *explainer) static(s config.Service, m Member) status.Explanation {
 	if m.Mesh != "" {
 		named.Text = fmt.Sprintf("%s reaches the Swarm service %s through this node, as through every other (routing mesh)", s.Name, m.Mesh)
 	}
+	if others := x.sharers(s, m); others != nil {
+		named.Verdict = status.Warn
+		named.Detail = []status.Note{{Verdict: status.Warn, Text: fmt.Sprintf("%s names %s too: each counts only its own connections, limits and checks", some(others), m.target())}}
+	}
 	steps := append([]status.Step{named, x.serverStep(s, m)}, x.reach(s)...)
 	return conclude("server", s.Name+"/"+m.Name, steps)
+}
+
+// sharers are the other services that name the same static address.
+func (x *explainer) sharers(s config.Service, m Member) []string {
+	var names []string
+	for _, other := range x.cfg.Services {
+		same := func(one config.StaticServer) bool { return staticMember(one).target() == m.target() }
+		if m.Static && other.Name != s.Name && slices.ContainsFunc(other.Backend.Servers, same) {
+			names = append(names, other.Name)
+		}
+	}
+	return names
 }
 
 // reach is how clients come to a service: frontend, VIP, announcement.

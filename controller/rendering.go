@@ -104,7 +104,7 @@ func (d *Desired) give(cfg *config.Config, node string, given Given) error {
 		}
 		members := slices.Clone(pool.Members)
 		for _, e := range endpoints {
-			endpoint := discovery.Endpoint{Name: cmp.Or(e.Name, staticName(e.Address)), Address: e.Address, Via: e.Via, Weight: 100}
+			endpoint := discovery.Endpoint{Name: cmp.Or(e.Name, staticName(e.Address.String())), Address: e.Address, Via: e.Via, Weight: 100}
 			if host, _, ok := strings.Cut(e.Name, "/"); ok {
 				endpoint.Host = host
 			}

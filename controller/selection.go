@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -147,9 +146,10 @@ func serverName(s config.Service, e discovery.Endpoint) string {
 	return strings.ReplaceAll(e.Name, "/", ".") + "." + hex.EncodeToString(sum[:4])
 }
 
-// staticName names a server that is no container by its address.
-func staticName(a netip.AddrPort) string {
-	return strings.NewReplacer("[", "", "]", "", "%", ".").Replace(a.String())
+// staticName names a server that is no container by where it is reached, an
+// address or host name with its port.
+func staticName(target string) string {
+	return strings.NewReplacer("[", "", "]", "", "%", ".").Replace(target)
 }
 
 func byName(a, b Member) int { return cmp.Compare(a.Server, b.Server) }

@@ -53,7 +53,7 @@ func (p place) chosen(asked preferences) ([]Attachment, Reason, string) {
 		return p.c.Networks[i : i+1], "", ""
 	}
 	if asked.network != "" {
-		return nil, InvalidLabel, fmt.Sprintf("label vipilot.network=%.40q names a network the container is not on (it is on %s)", name, names(p.c.Networks))
+		return nil, InvalidLabel, fmt.Sprintf("label vipilot.network=%.40q names a network the container is not on (it is on %s); docker network connect it, or correct the label and recreate the container", name, names(p.c.Networks))
 	}
 	return nil, NetworkNotDirect, fmt.Sprintf("the container is not on network %.40q that the service names (it is on %s); docker network connect it", name, names(p.c.Networks))
 }
