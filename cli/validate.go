@@ -19,8 +19,8 @@ func (p Program) validateCommand() *cobra.Command {
 		Use:   "validate SOURCE",
 		Short: "Show every fault of a configuration, with its place",
 		Long: `Show every fault of a configuration at once, each as file:line:column: path: problem.
-A configuration without faults is rendered for every node and given to the parsers of
-HAProxy and keepalived, where they are installed.
+A configuration without faults is rendered for every node, and for every host with a
+proxy, and given to the parsers of HAProxy and keepalived, where they are installed.
 
 Exit code 0: valid. 3: invalid.`,
 		Example: `  vipilot validate .
@@ -54,7 +54,8 @@ type verdict struct {
 }
 
 type daemonAnswer struct {
-	Node    string `json:"node"`
+	Node    string `json:"node,omitempty"`
+	Host    string `json:"host,omitempty"` // of its proxy, in place of a node
 	Daemon  string `json:"daemon"`
 	Error   string `json:"error,omitempty"`
 	Skipped string `json:"skipped,omitempty"`
@@ -74,7 +75,7 @@ func (p Program) validated(cmd *cobra.Command, cfg *config.Config, alone, asJSON
 			return err
 		}
 		for _, r := range remarks {
-			answer := daemonAnswer{Node: r.Node, Daemon: r.Daemon, Skipped: r.Skipped}
+			answer := daemonAnswer{Node: r.Node, Host: r.Host, Daemon: r.Daemon, Skipped: r.Skipped}
 			if r.Err != nil {
 				v.Valid, answer.Error = false, r.Err.Error()
 			}
@@ -102,7 +103,11 @@ func (p Program) printVerdict(cfg *config.Config, v verdict) {
 	for _, d := range v.Daemons {
 		switch {
 		case d.Error != "":
-			fmt.Fprintf(p.Stderr, "node %s: %s refuses: %s\n", d.Node, d.Daemon, d.Error)
+			who := "node " + d.Node
+			if d.Host != "" {
+				who = "host " + d.Host
+			}
+			fmt.Fprintf(p.Stderr, "%s: %s refuses: %s\n", who, d.Daemon, d.Error)
 		case d.Skipped != "" && !skipped[d.Skipped]:
 			skipped[d.Skipped] = true
 			fmt.Fprintf(p.Stderr, "note: %s was not asked: %s\n", d.Daemon, d.Skipped)

@@ -167,7 +167,8 @@ func renderRoutes(want Desired) ([]byte, error) {
 
 // Remark is what a daemon said of the rendered configuration of one node.
 type Remark struct {
-	Node, Daemon string // the node, or the host with a proxy
+	Node, Daemon string
+	Host         string // not "": the host whose proxy is meant; Node is "" then
 	Err          error  // the daemon refuses
 	Skipped      string // why it was not asked
 }

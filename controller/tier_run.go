@@ -174,7 +174,7 @@ func RenderTier(cfg *config.Config, host string, given Given, runDir string) (ma
 
 // askForTier gives what the proxy of host would run to HAProxy's parser.
 func askForTier(ctx context.Context, cfg *config.Config, host string) (Remark, error) {
-	remark := Remark{Node: host, Daemon: "haproxy"}
+	remark := Remark{Host: host, Daemon: "haproxy"}
 	dir, err := os.MkdirTemp("", "vipilot-validate-")
 	if err != nil {
 		return remark, fmt.Errorf("make directory: %w", err)
