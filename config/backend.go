@@ -11,6 +11,7 @@ func defaultBackend() Backend { return Backend{Balance: "roundrobin", Drain: 30 
 
 // readBackend reads services.<name>.backend over the defaults in b.
 func readBackend(v value, b *Backend) {
+	sets := make(map[string]*Selector)
 	timeout := asDuration(time.Millisecond, 24*time.Hour, time.Millisecond)
 	object([]value{v}, keys{
 		"containers":     func(c value) { b.Containers = readSelector(c) },
@@ -21,6 +22,8 @@ func readBackend(v value, b *Backend) {
 		"sticky":         func(s value) { readSticky(s, b) },
 		"slow_start":     into(&b.SlowStart, asDuration(time.Second, 24*time.Hour, time.Millisecond)),
 		"outlier":        func(o value) { b.Outlier = readOutlier(o) },
+		"split":          readSplit(b),
+		"sets":           readSets(sets),
 		"check":          func(c value) { b.Check = readCheck(c) },
 		"drain":          into(&b.Drain, asDuration(0, 24*time.Hour, time.Millisecond)),
 		"maxconn":        into(&b.MaxConn, asInt(0, 1_000_000)),
@@ -36,6 +39,7 @@ func readBackend(v value, b *Backend) {
 			"client":  into(&b.Timeouts.Client, timeout),
 		}),
 	})
+	b.settleSets(v, sets)
 	seen := make(map[netip.AddrPort]int)
 	for i, s := range b.Servers {
 		if first, twice := seen[s.Address]; twice && s.Address.IsValid() {
@@ -85,12 +89,13 @@ func asServer(v value) (StaticServer, bool) {
 	}
 	before := len(v.l.faults)
 	var s StaticServer
-	weight, backup := 100, false
+	weight, backup, set := 100, false, ""
 	object([]value{v}, keys{
 		"address": into(&s, read),
 		"backup":  into(&backup, asBool),
 		"weight":  into(&weight, asInt(1, 256)),
+		"set":     into(&set, asName),
 	}, "address")
-	s.Weight, s.Backup = weight, backup
+	s.Weight, s.Backup, s.Set = weight, backup, set
 	return s, len(v.l.faults) == before
 }

@@ -196,6 +196,7 @@ type Backend struct {
 	Drain         time.Duration
 	MaxConn       int // per server, 0 = no limit
 	Retries       *int
+	Split         []Set       // sorted by name; what they leave goes to the servers without a set
 	ProxyProtocol string      // v1, v2, "" = none
 	TLS           *BackendTLS // nil = plain
 	H2            bool        // HTTP/2 to the servers
@@ -244,7 +245,15 @@ type StaticServer struct {
 	Host    string         // host name, with Port
 	Port    uint16
 	Backup  bool
-	Weight  int // 1..256, default 100
+	Weight  int    // 1..256, default 100
+	Set     string // one of the backend's Split; "" = none
+}
+
+// Set is a set of servers with a share of the new sessions.
+type Set struct {
+	Name       string
+	Percent    int
+	Containers *Selector // nil = by label vipilot.set
 }
 
 // Routing is the routing section.

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -65,4 +68,59 @@ func readHAProxy(parts []value) HAProxy {
 		"defaults":   into(&h.Defaults, someOf(asRawLine)),
 	})
 	return h
+}
+
+// readSplit reads services.<name>.backend.split and .sets: which sets of
+// servers there are, and what each gets.
+func readSplit(b *Backend) func(value) {
+	return func(v value) {
+		sum := 0
+		b.Split = named([]value{v}, "set", func(e value) Set {
+			s := Set{Name: e.name()}
+			into(&s.Percent, asPercent)(e)
+			if sum += s.Percent; sum > 100 {
+				e.faultf("the sets get %d%% together", sum).Hint = "what the sets do not get goes to the servers without a set"
+			}
+			return s
+		})
+		slices.SortFunc(b.Split, func(x, y Set) int { return strings.Compare(x.Name, y.Name) })
+	}
+}
+
+// readSets reads services.<name>.backend.sets. They are joined with the split
+// when both are known: see settleSets.
+func readSets(found map[string]*Selector) func(value) {
+	return func(v value) {
+		named([]value{v}, "set", func(e value) *Selector {
+			found[e.name()] = readSelector(e)
+			return found[e.name()]
+		})
+	}
+}
+
+// settleSets gives each set of the split its containers, and wants every set
+// that is spoken of to have a share.
+func (b *Backend) settleSets(v value, described map[string]*Selector) {
+	var names []string
+	for i := range b.Split {
+		b.Split[i].Containers = described[b.Split[i].Name]
+		names = append(names, b.Split[i].Name)
+	}
+	unknown := func(at value, name string) {
+		if !slices.Contains(names, name) {
+			f := at.faultf("set %s has no share under split (sets: %s)", quote(name), enumerate(names))
+			if f.Hint = didYouMean(name, names); f.Hint == "" {
+				f.Hint = "write split: {" + name + ": 10%}"
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(described)) {
+		unknown(v.dig("sets", name), name)
+	}
+	list := v.dig("servers").list()
+	for i, s := range b.Servers {
+		if s.Set != "" && i < len(list) {
+			unknown(list[i].dig("set"), s.Set)
+		}
+	}
 }

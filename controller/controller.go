@@ -81,6 +81,7 @@ type Member struct {
 	Started  time.Time
 	Answered bool // it has accepted a connection, or passed the service's check, since Started
 	Static   bool
+	Set      string // of the service's split; "" = none
 	ByHand   bool   // drained by hand: its sessions finish, it is no server any more
 	Swarm    string // the ID of the Swarm whose managers tell of it; "" = none
 	Backup   bool

@@ -244,7 +244,7 @@ func (p *planner) refill(i int, answers *Answers) {
 func staticMember(s config.StaticServer) Member {
 	m := Member{
 		Endpoint: discovery.Endpoint{Address: s.Address, Weight: s.Weight},
-		Answered: true, Static: true, Backup: s.Backup, DNSName: s.Host, Port: s.Port,
+		Answered: true, Static: true, Backup: s.Backup, Set: s.Set, DNSName: s.Host, Port: s.Port,
 	}
 	m.Name = staticName(m.target())
 	m.Server = m.Name

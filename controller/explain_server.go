@@ -102,7 +102,10 @@ func (x *explainer) serverStep(s config.Service, m Member) status.Step {
 	case m.Backup && x.othersReady(s):
 		step.Text, step.Next = "it stands by: a backup server gets traffic only when no other is ready", "nothing to do while others are ready"
 	default:
-		step.Verdict, step.Text = status.OK, fmt.Sprintf("HAProxy's %s/%s is ready%s", s.Name, m.Server, x.said(s, m))
+		step.Verdict, step.Text = status.OK, fmt.Sprintf("HAProxy's %s/%s is ready%s", haproxy.BackendName(s.Name, m.Set), m.Server, x.said(s, m))
+		if len(s.Backend.Split) > 0 {
+			step.Text += "; it belongs to " + shareOf(s, m.Set)
+		}
 		switch {
 		case m.Static:
 		case m.Swarm != "" && !x.isSeen(m.Swarm):

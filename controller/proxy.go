@@ -27,6 +27,7 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 	}
 	want.TLS, want.Guard = wantBackendTLS(service), wantGuard(service)
 	want.H2, want.Rules, want.Raw = b.H2, wantRules(service), texts(service.Raw)
+	want.Split = splitOf(service)
 	if b.Outlier != nil {
 		want.Outlier = haproxy.Outlier{Errors: b.Outlier.Errors, Observe: b.Outlier.Observe}
 	}
@@ -38,7 +39,7 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 			continue
 		}
 		server := haproxy.Server{
-			Name: m.Server, Address: m.Address, Host: m.DNSName, Port: m.Port, Weight: m.Weight, Backup: m.Backup, State: serverState(m),
+			Name: m.Server, Address: m.Address, Host: m.DNSName, Port: m.Port, Weight: m.Weight, Backup: m.Backup, Set: m.Set, State: serverState(m),
 		}
 		if m.Via.IsValid() {
 			server.Address, server.Via, server.Source = m.Via, viaName(service, m.Endpoint), m.Source

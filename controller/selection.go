@@ -45,6 +45,10 @@ func selector(service config.Service) discovery.Selector {
 	if c == nil {
 		return discovery.Selector{Labels: map[string]string{serviceLabel: service.Name}}
 	}
+	return asSelector(c)
+}
+
+func asSelector(c *config.Selector) discovery.Selector {
 	return discovery.Selector{Labels: c.Labels, Compose: c.Compose, Swarm: c.Swarm, Image: c.Image, Name: c.Name}
 }
 
@@ -121,6 +125,11 @@ func (s *selection) look(containers []discovery.Container, want func(config.Serv
 				v.rejected[i] = append(v.rejected[i], *refusal)
 				continue
 			}
+			set, refused := setOf(s.services[i], c)
+			if refused != "" {
+				v.rejected[i] = append(v.rejected[i], discovery.Rejection{Name: endpoint.Name, Reason: discovery.InvalidLabel, Detail: refused})
+				continue
+			}
 			if endpoint.Mesh != "" {
 				v.mesh[i] = append(v.mesh[i], endpoint)
 				continue
@@ -129,6 +138,7 @@ func (s *selection) look(containers []discovery.Container, want func(config.Serv
 				Endpoint: endpoint,
 				Server:   serverName(s.services[i], endpoint),
 				Started:  c.StartedAt,
+				Set:      set,
 			})
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -48,11 +49,19 @@ func (h *HAProxy) CheckResults(ctx context.Context, backend string) (map[string]
 	if !nameForm.MatchString(backend) {
 		return nil, fmt.Errorf("ask haproxy for checks: %.60q is no backend's name", backend)
 	}
-	text, err := h.cli.ask(ctx, "show stat "+backend+" 4 -1")
-	if err != nil {
-		return nil, err
+	all := make(map[string]CheckResult)
+	for _, name := range h.backendsOf(backend) {
+		text, err := h.cli.ask(ctx, "show stat "+name+" 4 -1")
+		if err != nil {
+			return nil, err
+		}
+		results, err := parseChecks(text, name)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, results)
 	}
-	return parseChecks(text, backend)
+	return all, nil
 }
 
 // checkColumns are the columns of "show stat" that are read; HAProxy adds new

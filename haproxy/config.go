@@ -44,6 +44,8 @@ type Frontend struct {
 	// Guarded is set where some path keeps clients out whom others let in: then
 	// paths are compared as servers may read them, %61 like a.
 	Guarded bool
+
+	Splits []Split // of the backends it leads to; leave nil, Set fills it in
 }
 
 // Bind is one listening socket; always rendered `transparent`.
@@ -85,6 +87,7 @@ type Backend struct {
 	// Drain is the longest that sessions of a server that left may last; 0 =
 	// as long as they like.
 	Drain   time.Duration
+	Split   []Share  // between sets of servers; empty = one pool
 	Servers []Server // sorted by Name
 	H2      bool     // HTTP/2 to the servers, as gRPC wants it
 	Rules   Rules
@@ -124,4 +127,5 @@ type Server struct {
 	// at Address; connections to it come from Source, where that is valid.
 	Via    string
 	Source netip.Addr
+	Set    string // one of the backend's Split; "" = the rest
 }

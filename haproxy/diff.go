@@ -96,6 +96,7 @@ func causes(have, want Config) iter.Seq[string] {
 // Compare says what a Set of want would do to a HAProxy that runs have, and
 // every difference that makes it a reload.
 func Compare(have, want Config) (ChangeKind, []string) {
+	have, want = new(splitter).apply(have), new(splitter).apply(want)
 	if reasons := slices.Collect(causes(have, want)); len(reasons) > 0 {
 		return Reload, reasons
 	}
@@ -116,6 +117,8 @@ func frontendCause(o, n *Frontend) string {
 		return "frontend " + n.Name + ": binds changed"
 	case o.lookups() != n.lookups():
 		return "frontend " + n.Name + ": kind of routes changed"
+	case !reflect.DeepEqual(o.splitShape(), n.splitShape()):
+		return "frontend " + n.Name + ": sets of a split changed"
 	case o.Mode != n.Mode, o.Default != n.Default, o.RedirectPort != n.RedirectPort, o.Profile != n.Profile, o.ClientTimeout != n.ClientTimeout, o.Guarded != n.Guarded:
 		return "frontend " + n.Name + ": " + changedFields(withoutRoutes(*o), withoutRoutes(*n))
 	}

@@ -72,9 +72,10 @@ type HAProxy struct {
 	// restart, a deletion, a look at the servers. Everything below it is its.
 	mu          sync.Mutex
 	proc        *supervise.Process
-	worker      int             // pid of the worker that answered last
-	known       bool            // applied is what HAProxy runs
-	applied     Config          // what HAProxy runs
+	worker      int    // pid of the worker that answered last
+	known       bool   // applied is what HAProxy runs
+	applied     Config // what HAProxy runs
+	splitter    splitter
 	unsure      map[string]bool // backends and maps where a command failed: look before the next change
 	certsUnsure bool            // a change of certificates failed halfway
 	leaving     map[ServerKey]*deletion
@@ -90,6 +91,7 @@ type HAProxy struct {
 	// seen guards what readers see; it is held for moments only.
 	seen   sync.Mutex
 	status Status
+	sets   map[string][]string // by service: its backends, where it is split
 	health Verdicts
 }
 
@@ -142,6 +144,10 @@ func (h *HAProxy) Set(ctx context.Context, want Config) (Change, error) {
 }
 
 func (h *HAProxy) set(ctx context.Context, want Config) (Change, error) {
+	if err := checkSplits(want); err != nil {
+		return Change{Kind: None}, err
+	}
+	want = h.split(want)
 	if err := h.check(want); err != nil {
 		return Change{Kind: None}, err
 	}
@@ -226,9 +232,10 @@ func (h *HAProxy) Status() Status {
 // setHealth records verdicts, removes the keys without one, and pokes when
 // anything changed.
 func (h *HAProxy) setHealth(verdicts map[ServerKey]Health, gone []ServerKey) {
+	byService, left := serviceVerdicts(verdicts, gone)
 	h.seen.Lock()
 	defer h.seen.Unlock()
-	next, changed := h.health.with(verdicts, gone)
+	next, changed := h.health.with(byService, left)
 	if changed {
 		h.health = next
 		signal(h.poke)

@@ -18,7 +18,7 @@ func (h *HAProxy) Predecessor(ctx context.Context) (ready map[ServerKey]Health, 
 	}
 	for _, o := range list {
 		if o.server.State == Ready {
-			ready[o.ServerKey] = o.health
+			ready[o.ServerKey.ofService()] = o.health
 		}
 	}
 	return ready, true

@@ -45,6 +45,10 @@ func (p Paths) state() string  { return filepath.Join(p.Dir, "server-state") }
 // Render turns the wanted state into files. It is pure: equal input gives
 // equal bytes. Everything a file could misread is refused.
 func Render(want Config, paths Paths) (Files, error) {
+	if err := checkSplits(want); err != nil {
+		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
+	}
+	want = new(splitter).apply(want)
 	if err := checkConfig(want, func(*Backend) bool { return false }); err != nil {
 		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
 	}

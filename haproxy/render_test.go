@@ -107,6 +107,18 @@ func goldens(t testing.TB) map[string]Config {
 				{Name: "pass", Mode: TCP, Balance: "random"},
 			},
 		},
+		"split": {
+			Frontends: []Frontend{
+				{Name: "intra_443", Mode: TCP, Binds: []Bind{bind("10.77.0.101:443")}, Routes: []Route{{Host: "db.example.net", Backend: "db"}, {Host: "*.example.net", Backend: "plain"}}},
+				{Name: "intra_5432", Mode: TCP, Binds: []Bind{bind("10.77.0.101:5432")}, Default: "db"},
+				{Name: "public_80", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:80")}, Routes: []Route{{Path: "/", Backend: "todo"}}},
+			},
+			Backends: []*Backend{
+				{Name: "db", Mode: TCP, Balance: "source", Split: []Share{{"v2", 20}}, Servers: []Server{inSet("v2", ready("a", "10.77.0.40:5432"))}},
+				{Name: "plain", Mode: TCP},
+				{Name: "todo", Mode: HTTP, StickyCookie: "SRV", Split: []Share{{"v2", 10}, {"v3", 5}}, Servers: []Server{inSet("v3", ready("a", "10.77.0.11:1")), ready("b", "10.77.0.11:2")}},
+			},
+		},
 		"release": {
 			Peers: Peers{Local: "lb1", Nodes: []Peer{{"lb1", netip.MustParseAddr("10.77.0.21")}, {"lb2", netip.MustParseAddr("2001:db8::22")}}},
 			Frontends: []Frontend{

@@ -58,14 +58,14 @@ func (m routeMap) file() []byte {
 
 // maps are the maps of the frontend: routes without conditions, and those with.
 func (f Frontend) maps() []routeMap {
-	if !f.hasMap() {
-		return nil
+	if len(f.Routes)+len(f.Redirects) == 0 {
+		return f.splitMaps(nil)
 	}
 	list := []routeMap{{f.mapName(), f.entries()}}
 	if conditions := f.conditions(); len(conditions) > 0 {
 		list = append(list, f.conditionalMap(conditions))
 	}
-	return list
+	return f.splitMaps(list)
 }
 
 // value is what a map says of a route. For http it carries the length of the
@@ -169,6 +169,8 @@ func (k hostKinds) keys(host string) [3]string {
 func (f Frontend) httpRules(w *strings.Builder) {
 	l := f.lookups()
 	if l == (lookups{}) && f.Default != "" {
+		f.splitRules(w, func(string) string { return "" })
+		f.useSet(w)
 		fmt.Fprintf(w, "  default_backend %s\n", f.Default)
 		return
 	}
@@ -190,6 +192,13 @@ func (f Frontend) httpRules(w *strings.Builder) {
 	if f.Default == "" {
 		fmt.Fprintf(w, "  http-request return status 404 content-type text/plain string \"no service here\\n\" if { var(txn.route) -m str 0/ }\n")
 	}
+	f.splitRules(w, func(backend string) string {
+		if backend == f.Default {
+			return "{ var(txn.route) -m str 0/ }"
+		}
+		return "{ var(txn.route),field(2,/) -m str " + backend + " }"
+	})
+	f.useSet(w)
 	fmt.Fprintf(w, "  use_backend %%[var(txn.route),field(2,/)] unless { var(txn.route) -m str 0/ }\n")
 	if f.Default != "" {
 		fmt.Fprintf(w, "  default_backend %s\n", f.Default)
@@ -248,11 +257,16 @@ func (f Frontend) tcpRules(w *strings.Builder) {
 	l := f.lookups()
 	if l != (lookups{}) {
 		fmt.Fprintf(w, "  tcp-request inspect-delay 5s\n")
+		f.splitByName(w, l)
 		fmt.Fprintf(w, "  tcp-request content accept if { req.ssl_hello_type 1 }\n")
 	}
 	if f.Default == "" {
 		fmt.Fprintf(w, "  tcp-request content reject\n")
 	}
+	if l == (lookups{}) {
+		f.splitRules(w, func(string) string { return "" })
+	}
+	f.useSet(w)
 	for _, key := range l.hosts.keys("req.ssl_sni,lower") {
 		if key == "" {
 			continue

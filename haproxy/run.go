@@ -177,7 +177,7 @@ func (h *HAProxy) look(ctx context.Context, backend string) error {
 	verdicts := make(map[ServerKey]Health, len(list))
 	for _, o := range list {
 		if h.leaving[o.ServerKey] == nil {
-			verdicts[o.ServerKey] = o.health
+			verdicts[o.ServerKey.ofService()] = o.health
 		}
 	}
 	var gone []ServerKey

@@ -106,8 +106,6 @@ func writeFrontend(w *strings.Builder, f Frontend) {
 	}
 }
 
-func (f Frontend) hasMap() bool { return len(f.Routes)+len(f.Redirects) > 0 }
-
 // addFiles adds the files the frontend refers to.
 func (f Frontend) addFiles(files Files) {
 	for _, m := range f.maps() {

@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,11 +19,19 @@ func (h *HAProxy) Sessions(ctx context.Context, backend string) (map[string]int,
 	if !nameForm.MatchString(backend) {
 		return nil, fmt.Errorf("ask haproxy for sessions: %.60q is no backend's name", backend)
 	}
-	text, err := h.cli.ask(ctx, "show stat "+backend+" 4 -1")
-	if err != nil {
-		return nil, err
+	all := make(map[string]int)
+	for _, name := range h.backendsOf(backend) {
+		text, err := h.cli.ask(ctx, "show stat "+name+" 4 -1")
+		if err != nil {
+			return nil, err
+		}
+		sessions, err := parseSessions(text, name)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, sessions)
 	}
-	return parseSessions(text, backend)
+	return all, nil
 }
 
 // parseSessions reads the CSV of "show stat".

@@ -3,6 +3,7 @@ package haproxy
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -58,7 +59,7 @@ type plan struct {
 
 func (p *plan) frontend(ctx context.Context, o, n *Frontend) error {
 	p.certificates(o, n)
-	same := slices.Equal(o.Routes, n.Routes) && slices.Equal(o.Redirects, n.Redirects)
+	same := slices.Equal(o.Routes, n.Routes) && slices.Equal(o.Redirects, n.Redirects) && reflect.DeepEqual(o.Splits, n.Splits)
 	if same && len(p.h.unsure) == 0 {
 		return nil
 	}

@@ -1,0 +1,165 @@
+package haproxy
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// within fails unless got of n is what a chance of percent gives, by four
+// standard deviations.
+func within(t *testing.T, what string, got, n, percent int) {
+	t.Helper()
+	p := float64(percent) / 100
+	mean, deviation := float64(n)*p, math.Sqrt(float64(n)*p*(1-p))
+	t.Logf("%s: %d of %d, wanted %.0f ± %.0f", what, got, n, mean, 4*deviation)
+	if math.Abs(float64(got)-mean) > 4*deviation {
+		t.Errorf("%s: %d of %d, wanted %.0f ± %.0f", what, got, n, mean, 4*deviation)
+	}
+}
+
+// Shares are exact whatever the number of servers and the algorithm, change
+// without a reload, and fall to the others where a set cannot serve.
+func TestE2ESplit(t *testing.T) {
+	for _, balance := range []string{"roundrobin", "leastconn"} {
+		t.Run(balance, func(t *testing.T) {
+			l := newLab(t)
+			l.run()
+			port := freePort(t)
+			var servers []Server
+			for i := range 5 {
+				servers = append(servers, app(t, fmt.Sprintf("a%d", i)))
+			}
+			canary := inSet("v2", app(t, "b0"))
+			config := func(percent int, servers ...Server) Config {
+				want := splitConfig(percent, servers...)
+				want.MaxConn, want.Frontends[0].Binds[0].Port = 1000, port
+				want.Backends[0].Balance, want.Backends[0].Check = balance, fastBackend("").Check
+				return want
+			}
+			share := func() (n int) {
+				for range 1000 {
+					status, body, _ := fetch(port, "x", "/")
+					if status != 200 {
+						t.Fatalf("%d %s", status, body)
+					}
+					if strings.HasPrefix(body, "b") {
+						n++
+					}
+				}
+				return n
+			}
+			both := append(servers, canary)
+			l.set(config(10, servers...))
+			within(t, "an empty set", share(), 1000, 0)
+			if change := l.set(config(10, both...)); change.Kind != Runtime {
+				t.Fatalf("a canary: %+v", change)
+			}
+			within(t, "10%", share(), 1000, 10)
+			for _, percent := range []int{50, 0, 100} {
+				if change := l.set(config(percent, both...)); change.Kind != Runtime {
+					t.Fatalf("%d%%: %+v", percent, change)
+				}
+				within(t, fmt.Sprint(percent, "%"), share(), 1000, percent)
+			}
+			if h := l.Servers().Of("app", "b0"); h != Up {
+				t.Errorf("health of the canary, by its service: %q", h)
+			}
+			if sessions, err := l.Sessions(t.Context(), "app"); err != nil || len(sessions) != 6 {
+				t.Errorf("sessions %v, %v", sessions, err)
+			}
+			l.set(config(100, servers...))
+			within(t, "100% of nobody", share(), 1000, 0)
+			l.set(config(10, canary))
+			within(t, "only the canary is left", share(), 1000, 100)
+			if s := l.Status(); s.Reloads != 0 {
+				t.Errorf("%d reloads", s.Reloads)
+			}
+			l.successor()
+			if change := l.set(config(10, both...)); change.Kind != Adopted {
+				t.Errorf("a successor: %+v", change)
+			}
+			within(t, "after adoption", share(), 1000, 10)
+		})
+	}
+}
+
+// A client stays with its set: by cookie or by address, while the set has a share.
+func TestE2ESplitSticks(t *testing.T) {
+	l := newLab(t)
+	port := freePort(t)
+	a, b := app(t, "a"), inSet("v2", app(t, "b"))
+	config := func(percent int, change func(*Backend)) Config {
+		want := splitConfig(percent, a, b)
+		want.MaxConn, want.Frontends[0].Binds[0].Port = 1000, port
+		want.Backends[0].Check = fastBackend("").Check
+		change(want.Backends[0])
+		return want
+	}
+	byCookie := func(b *Backend) { b.StickyCookie = "SRV" }
+	l.set(config(50, byCookie))
+	jar := make(map[string]string) // name of the application: the cookie it came with
+	for len(jar) < 2 {
+		_, body, header := fetch(port, "x", "/")
+		cookie, _, _ := strings.Cut(header.Get("Set-Cookie"), ";")
+		jar[body[:1]] = cookie
+	}
+	stay := func(name string) (n int) {
+		for range 50 {
+			if _, body, _ := fetch(port, "x", "/", "Cookie: "+jar[name]); strings.HasPrefix(body, name) {
+				n++
+			}
+		}
+		return n
+	}
+	if x, y := stay("a"), stay("b"); x != 50 || y != 50 {
+		t.Errorf("with a cookie %d and %d of 50 stayed", x, y)
+	}
+	l.set(config(1, byCookie))
+	if n := stay("b"); n != 50 {
+		t.Errorf("%d of 50 stayed when the share shrank", n)
+	}
+	l.set(config(0, byCookie))
+	if n := stay("b"); n != 0 {
+		t.Errorf("%d of 50 stayed with a set that has no share", n)
+	}
+	l.set(config(100, byCookie))
+	if n := stay("a"); n != 0 {
+		t.Errorf("%d of 50 stayed with the rest when it had nothing", n)
+	}
+
+	l.set(config(50, func(b *Backend) { b.StickySource = time.Minute }))
+	client, seen := netip.MustParseAddr("127.1.0.0"), 0
+	for range 200 {
+		client = client.Next()
+		first := fetchFrom(t, client, loopback, port, "")
+		if first == "b" {
+			seen++
+		}
+		if again := fetchFrom(t, client, loopback, port, ""); again != first {
+			t.Errorf("client %s met %s, then %s", client, first, again)
+		}
+	}
+	within(t, "by address", seen, 200, 50)
+}
+
+// Connections are split too.
+func TestE2ESplitTCP(t *testing.T) {
+	l := newLab(t)
+	port := freePort(t)
+	want := Config{MaxConn: 1000,
+		Frontends: []Frontend{{Name: "front", Mode: TCP, Binds: []Bind{{loopback, port}}, Default: "app"}},
+		Backends:  []*Backend{{Name: "app", Mode: TCP, Split: []Share{{"v2", 20}}, Servers: []Server{app(t, "a"), inSet("v2", app(t, "b"))}}},
+	}
+	l.set(want)
+	n := 0
+	for range 1000 {
+		if _, body, _ := fetch(port, "x", "/"); strings.HasPrefix(body, "b") {
+			n++
+		}
+	}
+	within(t, "20% over TCP", n, 1000, 20)
+}
