@@ -17,7 +17,8 @@ import (
 
 // tiered starts two hosts whose containers publish nothing, each with a proxy.
 func tiered(t *testing.T) *fleet {
-	f := start(t, todoService+`  pinned:
+	calm := strings.Replace(todoService, "interval: 500ms, rise: 1, fall: 2", "interval: 1s, rise: 1, fall: 3", 1) // each check is a TLS handshake
+	f := start(t, calm+`  pinned:
     vip: public
     http: {hosts: [pinned.example.net], port: 80}
     backend:

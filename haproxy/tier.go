@@ -104,7 +104,7 @@ func writeInTier(w *strings.Builder, b *Backend) {
 // gateOptions make a server that is up while the container accepts connections.
 func gateOptions(s Server) []params.ServerOption {
 	return []params.ServerOption{
-		word("check"), value("inter", "500ms"), value("fastinter", "100ms"), value("rise", "1"), value("fall", "2"),
+		word("check"), value("inter", "1s"), value("fastinter", "200ms"), value("rise", "1"), value("fall", "3"),
 		value("addr", s.Address.Addr().String()), value("port", fmt.Sprint(s.Address.Port())),
 		value("weight", "0"), word("send-proxy-v2"),
 	}
