@@ -304,3 +304,45 @@ func verdicts(v Verdicts) (n int) {
 	v.keys(func(ServerKey) { n++ })
 	return n
 }
+
+// Frontends of exact hosts look up what the client wrote before they make it
+// canonical; the answers are the same.
+func TestE2EExactHosts(t *testing.T) {
+	l := newLab(t)
+	port := freePort(t)
+	want := simple(port, app(t, "exact"))
+	want.Backends = append(want.Backends, fastBackend("other", app(t, "other")))
+	want.Frontends[0].Routes = []Route{
+		{Host: "a.example.net", Path: "/", Backend: "app"},
+		{Host: "a.example.net", Path: "/api", Backend: "other"},
+		{Host: "[::1]", Path: "/", Backend: "app"},
+	}
+	l.set(want)
+	for _, test := range []struct{ host, uri, want string }{
+		{"a.example.net", "/", "exact /"},
+		{"A.Example.NET", "/x", "exact"},
+		{"A.Example.NET.", "/api", "other"},
+		{fmt.Sprintf("a.example.net:%d", port), "/api/x?y=/z", "other /api/x?y=/z"},
+		{"a.example.net.", "/x", "exact"},
+		{"a.example.net", "/api", "other"},
+		{"a.example.net", "/api/", "other"},
+		{"a.example.net", "/apix", "exact"},
+		{"a.example.net", "/x?/api/", "exact"},
+		{"a.example.net", "http://a.example.net/api", "other"},
+		{"[::1]", "/", "exact"},
+		{"[::1]:80", "/", "exact"},
+		{"xa.example.net", "/api", "404"},
+		{"a.example.netx", "/api", "404"},
+		{"-", "/api", "404"},
+		{"nobody.test", "/", "404"},
+	} {
+		status, body, _ := fetch(port, test.host, test.uri)
+		got := body
+		if status != 200 {
+			got = fmt.Sprint(status)
+		}
+		if got != test.want && !strings.HasPrefix(got, test.want+" ") {
+			t.Errorf("%s%s = %q, want %s", test.host, test.uri, got, test.want)
+		}
+	}
+}

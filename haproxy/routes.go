@@ -178,10 +178,14 @@ func (f Frontend) httpRules(w *strings.Builder) {
 		fmt.Fprintf(w, "  http-request return status 404 content-type text/plain string \"no service here\\n\"\n")
 		return
 	}
-	fmt.Fprintf(w, "  http-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)\n")
-	f.writePath(w)
 	fmt.Fprintf(w, "  http-request set-var(txn.route) str(0/)\n") // stays where a request without Host has nothing to look up
-	f.writeLookups(w)
+	if l == (lookups{hosts: hostKinds{exact: true}}) && !f.Guarded {
+		f.writeExactLookup(w)
+	} else {
+		fmt.Fprintf(w, "  http-request set-var(txn.host) %s\n", canonicalHost)
+		f.writePath(w)
+		f.writeLookups(w)
+	}
 	if l.redirect {
 		port := ""
 		if f.RedirectPort != 0 && f.RedirectPort != 443 {
@@ -215,6 +219,20 @@ func (f Frontend) writePath(w *strings.Builder) {
 	}
 	fmt.Fprintf(w, "  http-request set-var(txn.path) path,url_dec,regsub(/+,/,g)\n")
 	fmt.Fprintf(w, "  http-request deny deny_status 400 if { var(txn.path) -m reg %s } or { path -m sub %%00 }\n", dotSegment)
+}
+
+// canonicalHost is the host of a request as maps have it.
+const canonicalHost = "req.hdr(host),host_only,lower,rtrim(.)"
+
+// writeExactLookup asks the map where only exact hosts are in question. Nearly
+// every client writes the host as the map does, so that is tried as it came,
+// and what it takes to make it canonical is spent on the others.
+func (f Frontend) writeExactLookup(w *strings.Builder) {
+	const missed = "if { var(txn.route) -m str 0/ }"
+	fmt.Fprintf(w, "  http-request set-var(txn.route) base,concat(/),map_beg(%s,0/)\n", f.mapName())
+	fmt.Fprintf(w, "  http-request set-var(txn.host) %s %s\n", canonicalHost, missed)
+	fmt.Fprintf(w, "  http-request set-var(txn.path) path %s\n", missed)
+	fmt.Fprintf(w, "  http-request set-var(txn.route) var(txn.host),concat(,txn.path,/),map_beg(%s,0/) %s\n", f.mapName(), missed)
 }
 
 // writeLookups asks the maps, the more specific first: of what is found, only a
