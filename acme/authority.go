@@ -69,7 +69,7 @@ func (a *authority) stop() { a.cache.Stop() }
 // obtain has certmagic load the certificate from the storage, or order it
 // there. Nodes that do this at once wait for the one that holds the lock.
 func (a *authority) obtain(ctx context.Context, host string) error {
-	_, err := a.config.CacheManagedCertificate(ctx, host)
+	err := a.load(ctx, host)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -92,7 +92,12 @@ func (a *authority) obtain(ctx context.Context, host string) error {
 		}
 		return err
 	}
-	_, err = a.config.CacheManagedCertificate(ctx, host)
+	return a.load(ctx, host)
+}
+
+// load has certmagic take the certificate from the storage.
+func (a *authority) load(ctx context.Context, host string) error {
+	_, err := a.config.CacheManagedCertificate(ctx, host)
 	return err
 }
 

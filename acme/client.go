@@ -45,7 +45,7 @@ type Options struct {
 	Socket   string // where challenges are answered
 	Logger   *slog.Logger
 
-	FirstRetry    time.Duration // after a failure; then four times as long each time, up to 6h: 2m
+	FirstRetry    time.Duration // after a failure; then four times as long each time, up to 6h: 30s
 	RenewInterval time.Duration // between looks whether a certificate is due, a third of its life before the end: 10m
 	LookInterval  time.Duration // between looks at what was obtained: 5s
 }
@@ -81,7 +81,7 @@ type order struct {
 
 // New makes a Client; nothing is asked of anybody before Run.
 func New(opts Options) *Client {
-	opts.FirstRetry = cmp.Or(opts.FirstRetry, 2*time.Minute)
+	opts.FirstRetry = cmp.Or(opts.FirstRetry, 30*time.Second)
 	opts.RenewInterval = cmp.Or(opts.RenewInterval, 10*time.Minute)
 	opts.LookInterval = cmp.Or(opts.LookInterval, 5*time.Second)
 	if opts.Logger == nil {
@@ -172,9 +172,13 @@ func (c *Client) tend(ctx context.Context) {
 			c.failed(o, err)
 		case o.held:
 			c.take(key, o, a)
-		case !o.busy && !o.next.After(time.Now()):
+		case o.busy:
+		case !o.next.After(time.Now()):
 			o.busy = true
-			go c.attempt(ctx, key, o, a)
+			go c.attempt(ctx, key, o, a, a.obtain)
+		default: // another node may have it by now
+			o.busy = true
+			go c.attempt(ctx, key, o, a, a.load)
 		}
 	}
 	for issuer, a := range c.authorities {
@@ -185,22 +189,27 @@ func (c *Client) tend(ctx context.Context) {
 	}
 }
 
-// attempt tries once to get the certificate of an order.
-func (c *Client) attempt(ctx context.Context, key Key, o *order, a *authority) {
+// attempt tries once to get the certificate of an order, by ordering it or from
+// the storage alone, where its absence is no failure.
+func (c *Client) attempt(ctx context.Context, key Key, o *order, a *authority, obtain func(context.Context, string) error) {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
 		return
 	}
-	err := a.obtain(ctx, o.Host)
+	err := obtain(ctx, o.Host)
 	if ctx.Err() != nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o.busy = false
-	if err != nil {
+	switch {
+	case err == nil:
+	case o.next.After(time.Now()): // only the storage was asked
+		return
+	default:
 		c.failed(o, err)
 		return
 	}

@@ -69,8 +69,11 @@ func parse(data []byte) (Certificate, error) {
 	if err != nil {
 		return Certificate{}, err
 	}
-	return Certificate{PEM: data, NotAfter: pair.Leaf.NotAfter, Temporary: pair.Leaf.Issuer.CommonName == temporaryName}, nil
+	return Certificate{PEM: data, NotAfter: pair.Leaf.NotAfter, Temporary: IsTemporary(pair.Leaf)}, nil
 }
+
+// IsTemporary reports whether a certificate is only there until one is obtained.
+func IsTemporary(leaf *x509.Certificate) bool { return leaf.Issuer.CommonName == temporaryName }
 
 // Temporary makes a self-signed certificate for a host.
 func Temporary(host string) (Certificate, error) {

@@ -16,7 +16,6 @@ var unsupported = map[string]struct {
 }{
 	"services.*.udp":             {always, ""},
 	"services.*.http.host_label": {always, ""},
-	"services.*.http.tls.acme":   {always, "use certificate_file"},
 }
 
 // refuseUnsupported reports a value that the table lists.

@@ -72,7 +72,7 @@ func BenchmarkRound(b *testing.B) {
 	all := in.Hosts["h7"].Containers
 	l := &loop{
 		opts: Options{Node: "lb1", RunDir: b.TempDir()}, log: discard, board: status.NewBoard(), memory: newMemory(b.TempDir(), discard),
-		proxy: idleProxy{}, election: idleElection{}, router: idleRouter{}, addresses: idleAddresses{},
+		proxy: idleProxy{}, election: idleElection{}, router: idleRouter{}, addresses: idleAddresses{}, authority: idleAuthority{},
 		inbox: make(chan event, inboxSize), in: in, prober: newProber(b.Context(), func(probe, time.Duration) {}),
 	}
 	l.settle(b.Context(), "start")

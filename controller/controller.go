@@ -30,7 +30,8 @@ type Input struct {
 	Answered map[string]*Answers // by service
 	Health   haproxy.Verdicts
 	Taken    map[string]bool // frontends that cannot listen: another program has their port
-	Obtained *Obtained       // certificates
+	Obtained *Obtained       // certificates that came over ACME
+	RunDir   string          // where sockets are
 	Drains   *Drains         // by hand
 	Leaving  bool            // the node is about to stop: announce nothing
 	FRR      routing.FRR     // where FRR is, and whose

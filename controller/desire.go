@@ -23,20 +23,21 @@ func Desire(in Input) (Desired, error) { return new(planner).desire(in) }
 // event costs one host and the services it touches. With an empty memory it
 // is Desire itself, and a test holds the two together.
 type planner struct {
-	config    *config.Config
-	node      config.Node
-	tier      *Tier // not nil: node is the zero Node
-	leaving   bool
-	obtained  *Obtained
-	selection *selection
-	frontends []haproxy.Frontend
-	peers     haproxy.Peers
-	direct    map[string]bool  // networks.<name>.direct, of those that say so
-	views     map[string]*view // by host
-	swarms    swarms
-	drains    *Drains
-	machines  map[string]bool // drained by hand
-	pools     []*pool         // by index of the service in selection
+	config     *config.Config
+	node       config.Node
+	tier       *Tier // not nil: node is the zero Node
+	leaving    bool
+	obtained   *Obtained
+	challenges *haproxy.Backend // nil = nothing comes over ACME
+	selection  *selection
+	frontends  []haproxy.Frontend
+	peers      haproxy.Peers
+	direct     map[string]bool  // networks.<name>.direct, of those that say so
+	views      map[string]*view // by host
+	swarms     swarms
+	drains     *Drains
+	machines   map[string]bool // drained by hand
+	pools      []*pool         // by index of the service in selection
 	// The same again, as others take them; replaced and never changed.
 	named    map[string]*Pool
 	backends []*haproxy.Backend
@@ -59,6 +60,9 @@ func (p *planner) desire(in Input) (Desired, error) {
 	d := Desired{Pools: p.named, Silent: make(map[string]string)}
 	d.HAProxy.Frontends, d.HAProxy.Backends = p.frontends, p.backends
 	d.HAProxy.Peers = p.peers
+	if p.challenges != nil {
+		d.HAProxy.Backends = append([]*haproxy.Backend{p.challenges}, p.backends...)
+	}
 	if p.tier != nil {
 		d.HAProxy = p.wantTier(&d)
 		return d, nil
@@ -91,14 +95,15 @@ func (p *planner) adopt(in Input) error {
 	services := servedBy(in.Config, node)
 	*p = planner{
 		config: in.Config, node: node, leaving: in.Leaving, obtained: in.Obtained,
-		selection: newSelection(services),
-		frontends: wantFrontends(in.Config, services, in.Obtained),
-		peers:     wantPeers(in.Config, node, services),
-		direct:    direct(in.Config),
-		views:     make(map[string]*view),
-		pools:     make([]*pool, len(services)),
-		named:     make(map[string]*Pool, len(services)),
-		backends:  make([]*haproxy.Backend, len(services)),
+		selection:  newSelection(services),
+		frontends:  wantFrontends(in.Config, services, in.Obtained),
+		challenges: wantChallenges(wantOrders(in.Config, node), in.RunDir),
+		peers:      wantPeers(in.Config, node, services),
+		direct:     direct(in.Config),
+		views:      make(map[string]*view),
+		pools:      make([]*pool, len(services)),
+		named:      make(map[string]*Pool, len(services)),
+		backends:   make([]*haproxy.Backend, len(services)),
 	}
 	return nil
 }

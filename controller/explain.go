@@ -118,6 +118,7 @@ func newExplainer(f *facts, checks lastChecks) *explainer {
 	}
 	for _, frontend := range wantFrontends(x.cfg, x.cfg.Services, f.in.Obtained) {
 		port := frontend.Binds[0].Port
+		frontend.Routes = slices.DeleteFunc(frontend.Routes, func(r haproxy.Route) bool { return r.Backend == challengeBackend })
 		vip, _ := x.cfg.VIP(strings.TrimSuffix(frontend.Name, fmt.Sprintf("_%d", port)))
 		x.listeners = append(x.listeners, listener{frontend, vip, port})
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vipilot/vipilot/acme"
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/haproxy"
 	"github.com/vipilot/vipilot/status"
@@ -257,6 +258,10 @@ func (x *explainer) tlsStep(s subject, l listener) status.Step {
 			continue
 		}
 		step := status.Step{Step: "tls", Verdict: status.OK, Text: fmt.Sprintf("the certificate of %s covers %s until %s", c.Name, s.host, leaf.NotAfter.UTC().Format("2006-01-02"))}
+		if acme.IsTemporary(leaf) {
+			step.Verdict, step.Next = status.Warn, "vipilot status says what became of the last attempt"
+			step.Text = fmt.Sprintf("the certificate for %s is self-signed until one is obtained: clients refuse it", s.host)
+		}
 		if x.at.After(leaf.NotAfter) {
 			step.Verdict, step.Next = status.Warn, "renew it"
 			step.Text = fmt.Sprintf("the certificate of %s for %s has expired on %s: clients refuse it", c.Name, s.host, leaf.NotAfter.UTC().Format("2006-01-02"))

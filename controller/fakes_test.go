@@ -229,7 +229,7 @@ func testLoop(t *testing.T, n *node, cfg *config.Config) (*loop, map[string]engi
 	l := &loop{
 		opts: Options{Node: "lb1", RunDir: t.TempDir(), StateDir: t.TempDir()}, log: log, board: status.NewBoard(),
 		memory: newMemory(t.TempDir(), log),
-		proxy:  fakeProxy{n}, election: fakeElection{n}, router: fakeRouter{n}, addresses: fakeAddresses{n},
+		proxy:  fakeProxy{n}, election: fakeElection{n}, router: fakeRouter{n}, addresses: fakeAddresses{n}, authority: idleAuthority{},
 		newSource: func(h config.Host, _ discovery.Snapshot) (discovery.Source, error) {
 			if e, ok := engines[h.Name]; ok {
 				return e, nil

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 
+	"github.com/vipilot/vipilot/acme"
 	"github.com/vipilot/vipilot/haproxy"
 	"github.com/vipilot/vipilot/routing/remote"
 	"github.com/vipilot/vipilot/vrrp"
@@ -31,3 +32,11 @@ func (idleRouter) Set(context.Context, remote.Want) (bool, error)     { return f
 func (idleRouter) State() (remote.State, bool)                        { return remote.State{}, true }
 func (idleRouter) Status() remote.Status                              { return remote.Status{Running: true} }
 func (idleAddresses) Set(context.Context, []netip.Addr) (bool, error) { return false, nil }
+
+// idleAuthority issues nothing.
+type idleAuthority struct{}
+
+func (idleAuthority) Set([]acme.Order) error                      { return nil }
+func (idleAuthority) Run(ctx context.Context) error               { <-ctx.Done(); return nil }
+func (idleAuthority) Changes() <-chan struct{}                    { return nil }
+func (idleAuthority) Certificates() map[acme.Key]acme.Certificate { return nil }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vipilot/vipilot/acme"
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
 	"github.com/vipilot/vipilot/haproxy"
@@ -42,6 +43,7 @@ type loop struct {
 	election  election
 	router    router
 	addresses addresses
+	authority authority
 	newSource newSource
 	askStatus func(ctx context.Context, url string) (*status.Report, error) // of another node
 
@@ -55,6 +57,8 @@ type loop struct {
 	// inherited are the servers a predecessor's HAProxy sends new sessions to,
 	// until the first round has counted them as answered.
 	inherited map[haproxy.ServerKey]haproxy.Health
+	ordered   *config.Config // whose certificates are ordered
+	issued    map[acme.Key]acme.Certificate
 	trial     *config.Config // the configuration to go back to when a component refuses the new one
 	rollout   rollout
 	retry     time.Duration // grows with each round that fails
@@ -143,9 +147,11 @@ func (l *loop) settle(ctx context.Context, cause string) {
 	began := time.Now()
 	l.inherit()
 	l.observe()
+	l.orderCertificates()
 	changed, err := l.round(ctx)
 	if err != nil && l.trial != nil {
 		l.goBack(ctx, err)
+		l.orderCertificates()
 		_, err = l.round(ctx)
 	} else if l.trial = nil; err == nil {
 		if l.watchProbation(ctx) {

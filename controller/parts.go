@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/vipilot/vipilot/acme"
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
 	"github.com/vipilot/vipilot/haproxy"
@@ -41,6 +42,12 @@ type (
 		State() (remote.State, bool)
 		Status() remote.Status
 		Close(ctx context.Context) error
+	}
+	authority interface {
+		Set(want []acme.Order) error
+		Run(ctx context.Context) error
+		Changes() <-chan struct{}
+		Certificates() map[acme.Key]acme.Certificate
 	}
 	addresses interface {
 		Set(ctx context.Context, want []netip.Addr) (changed bool, err error)

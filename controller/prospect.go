@@ -35,7 +35,7 @@ type prospect struct {
 func foresee(cfg *config.Config, view View) (*prospect, error) {
 	all := &prospect{cfg: cfg, nodes: cfg.Nodes, want: make(map[string]*Desired)}
 	for _, node := range cfg.Nodes {
-		want, err := decide(Input{Node: node.Name, Config: cfg, Hosts: view.Hosts}, view.Given)
+		want, err := decide(Input{Node: node.Name, Config: cfg, Hosts: view.Hosts, Obtained: standIns(cfg)}, view.Given)
 		if err != nil {
 			return nil, fmt.Errorf("node %s: %w", node.Name, err)
 		}

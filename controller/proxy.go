@@ -117,6 +117,9 @@ func addHTTP(s config.Service, at func(config.Service, uint16, haproxy.Mode) *ha
 		plain.Routes = append(plain.Routes, routes...)
 		return nil
 	}
+	if tls.ACME != "" {
+		challengeRoutes(plain, s)
+	}
 	if tls.Redirect {
 		plain.Redirects = append(plain.Redirects, routes...)
 		plain.RedirectPort = tls.Port

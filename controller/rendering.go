@@ -38,7 +38,7 @@ type GivenEndpoint struct {
 // uses VRRP, frr.conf where FRR speaks, and routes.json. Sockets are named below runDir. Without given
 // endpoints every VIP counts as served.
 func Render(cfg *config.Config, node string, given Given, runDir string) (map[string][]byte, error) {
-	want, err := Desire(Input{Node: node, Config: cfg})
+	want, err := Desire(Input{Node: node, Config: cfg, RunDir: runDir, Obtained: temporaries(cfg)})
 	if err != nil {
 		return nil, err
 	}

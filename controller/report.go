@@ -21,11 +21,12 @@ import (
 // reporter turns the state into status reports. It remembers what it said of
 // a service until the service's pool or a server's health changes.
 type reporter struct {
-	last     *status.Report
-	config   *config.Config
-	services []told // by index of the service in config
-	named    map[string]status.Service
-	hosts    map[string]counted
+	certificates certificateMemory
+	last         *status.Report
+	config       *config.Config
+	services     []told // by index of the service in config
+	named        map[string]status.Service
+	hosts        map[string]counted
 }
 
 type told struct {
@@ -55,12 +56,13 @@ func (l *loop) makeReport() *status.Report {
 	state, reachable := l.router.State()
 	r := &status.Report{
 		Node: l.in.Node, Version: l.opts.Version,
-		Config:     l.reportConfig(),
-		Components: l.reportComponents(state),
-		Hosts:      l.reportHosts(),
-		VIPs:       l.reportVIPs(state, reachable),
-		Services:   l.reportServices(),
-		Drained:    l.in.Drains.report(),
+		Config:       l.reportConfig(),
+		Components:   l.reportComponents(state),
+		Hosts:        l.reportHosts(),
+		VIPs:         l.reportVIPs(state, reachable),
+		Services:     l.reportServices(),
+		Certificates: l.reportCertificates(),
+		Drained:      l.in.Drains.report(),
 	}
 	r.Ready = l.in.Config != nil && l.applied.revision == l.in.Config.Revision && l.applied.refusal == nil &&
 		l.applied.errs.join() == nil && !l.applied.behind && len(l.waiting) == 0 && r.Components.HAProxy.State == "running"

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/vipilot/vipilot/acme"
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
 	"github.com/vipilot/vipilot/haproxy"
@@ -66,16 +67,18 @@ func New(opts Options) *Controller {
 	}
 	l := &loop{
 		opts: opts, log: opts.Logger, board: board,
-		memory:    newMemory(opts.StateDir, opts.Logger),
-		proxy:     haproxy.New(haproxy.Options{RunDir: filepath.Join(opts.RunDir, "haproxy"), Logger: opts.Logger.With("component", "haproxy")}),
-		election:  vrrp.New(vrrp.Options{RunDir: filepath.Join(opts.RunDir, "keepalived"), Logger: opts.Logger}),
-		router:    remote.NewClient(remote.ClientOptions{RunDir: opts.RunDir, Spec: sentinel, Logger: opts.Logger}),
+		memory:   newMemory(opts.StateDir, opts.Logger),
+		proxy:    haproxy.New(haproxy.Options{RunDir: filepath.Join(opts.RunDir, "haproxy"), Logger: opts.Logger.With("component", "haproxy")}),
+		election: vrrp.New(vrrp.Options{RunDir: filepath.Join(opts.RunDir, "keepalived"), Logger: opts.Logger}),
+		router:   remote.NewClient(remote.ClientOptions{RunDir: opts.RunDir, Spec: sentinel, Logger: opts.Logger}),
+		authority: acme.New(acme.Options{StateDir: filepath.Join(opts.StateDir, "acme"), Socket: filepath.Join(opts.RunDir, challengeSocket),
+			Logger: opts.Logger.With("component", "acme")}),
 		addresses: loopback.New(filepath.Join(opts.RunDir, "loopback.json")),
 		newSource: dockerSource(opts.Logger),
 		askStatus: askStatus,
 		inbox:     make(chan event, inboxSize),
 		in: Input{
-			Node: opts.Node, FRR: routing.FRR{Attach: opts.AttachFRR}, Hosts: make(map[string]discovery.Snapshot), Answered: make(map[string]*Answers),
+			Node: opts.Node, RunDir: opts.RunDir, FRR: routing.FRR{Attach: opts.AttachFRR}, Hosts: make(map[string]discovery.Snapshot), Answered: make(map[string]*Answers),
 		},
 		sources: make(map[string]source),
 		waiting: make(map[string]bool),
@@ -120,6 +123,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	group.Go(func() error { return c.loop.proxy.Run(life) })
 	group.Go(func() error { return c.loop.election.Run(life) })
 	group.Go(func() error { return c.loop.router.Run(life) })
+	group.Go(func() error { return c.loop.authority.Run(life) })
 	group.Go(func() error { c.loop.memory.run(life); return nil })
 	group.Go(func() error { return c.loop.listenToParts(life) })
 	group.Go(func() error { return c.loop.followConfig(ctx) })
@@ -259,6 +263,8 @@ func (l *loop) listenToParts(ctx context.Context) error {
 			l.send(ctx, event{cause: "haproxy reports", fold: func() {}})
 		case r := <-l.election.Roles():
 			l.send(ctx, event{cause: fmt.Sprintf("vrrp %s is %s", r.Instance, cmp.Or(r.Role, "unknown")), fold: func() {}})
+		case <-l.authority.Changes():
+			l.send(ctx, event{cause: "certificates", fold: l.takeCertificates})
 		case <-l.router.Changes():
 			l.send(ctx, event{cause: "sentinel reports", fold: func() {}})
 		}

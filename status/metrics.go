@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -65,6 +66,10 @@ func newCollector(report func() *Report, version string) *collector {
 		{"vip_role", "1 for the role this node has for the VIP.", "vip role"},
 		{"vip_announced", "Whether any prefix of the VIP is announced by this node.", "vip"},
 		{"endpoints", "Endpoints of the service by state.", "service state"},
+		{"certificate_expiry_days", "Days until the certificate expires; negative when it has.", "certificate"},
+		{"certificate_expiry_timestamp_seconds", "When the certificate expires.", "certificate"},
+		{"certificate_temporary", "Whether the certificate is self-signed until one is obtained.", "certificate"},
+		{"certificate_failures", "Attempts to obtain or renew it that failed, since the last that did not.", "certificate"},
 		{"rejected", "Containers that the service selected and cannot use, by reason.", "service reason"},
 	} {
 		c.metrics[m.name] = prometheus.NewDesc("vipilot_"+m.name, m.help, strings.Fields(m.labels), nil)
@@ -94,6 +99,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for name, v := range r.VIPs {
 		s.vip(name, v)
 	}
+	s.certificates(r.Certificates, time.Now())
 	for name, service := range r.Services {
 		s.service(name, service)
 	}

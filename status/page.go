@@ -37,6 +37,7 @@ type pageView struct {
 	Picture    picture
 	VIPRows    []pageRow
 	HostRows   []pageRow
+	Certs      []pageRow
 	Parts      []pageRow
 	Peers      []pageRow
 	ServiceSet []pageService
@@ -92,6 +93,10 @@ func newPageView(r *Report, events []Event, now time.Time) pageView {
 	for _, name := range sorted(r.Hosts) {
 		h := r.Hosts[name]
 		v.HostRows = append(v.HostRows, pageRow{toneOf(h.State), name, h.State, []string{h.standing(now)}})
+	}
+	for _, name := range sorted(r.Certificates) {
+		c := r.Certificates[name]
+		v.Certs = append(v.Certs, pageRow{c.tone(now), name, c.state(now), []string{c.standing(now)}})
 	}
 	for _, c := range r.components() {
 		v.Parts = append(v.Parts, pageRow{toneOf(c.State), c.Name, c.State, []string{number(c.PID), c.Detail, c.Error}})

@@ -13,15 +13,16 @@ import "time"
 
 // Report is GET /v1/status. Field names are the contract's, section 6.
 type Report struct {
-	Node       string             `json:"node"`
-	Version    string             `json:"version"`
-	Ready      bool               `json:"ready"` // everything wanted is applied
-	Config     Config             `json:"config"`
-	Components Components         `json:"components"`
-	Hosts      map[string]Host    `json:"hosts"`
-	VIPs       map[string]VIP     `json:"vips"`
-	Services   map[string]Service `json:"services"`
-	Drained    *Drained           `json:"drained,omitempty"` // by hand; nil = nothing
+	Node         string                 `json:"node"`
+	Version      string                 `json:"version"`
+	Ready        bool                   `json:"ready"` // everything wanted is applied
+	Config       Config                 `json:"config"`
+	Components   Components             `json:"components"`
+	Hosts        map[string]Host        `json:"hosts"`
+	VIPs         map[string]VIP         `json:"vips"`
+	Services     map[string]Service     `json:"services"`
+	Certificates map[string]Certificate `json:"certificates,omitempty"` // served to clients, by name
+	Drained      *Drained               `json:"drained,omitempty"`      // by hand; nil = nothing
 }
 
 // Config is the revision in force and what became of the newest one.

@@ -28,6 +28,7 @@ func WriteText(w io.Writer, r *Report, color bool) error {
 	t.vips(r)
 	t.hosts(r)
 	t.services(r)
+	t.certificates(r)
 	t.drained(r)
 	return buffered.Flush()
 }
@@ -154,6 +155,17 @@ func (p *page) services(r *Report) {
 			p.line(paint{off, fmt.Sprintf("    and %d more", left)})
 		}
 	}
+}
+
+func (p *page) certificates(r *Report) {
+	var rows [][]paint
+	for _, name := range sorted(r.Certificates) {
+		c := r.Certificates[name]
+		cells := row(c.tone(p.now), name, c.state(p.now), c.standing(p.now))
+		cells[1].tone = c.tone(p.now)
+		rows = append(rows, cells)
+	}
+	p.table("CERTIFICATES", rows)
 }
 
 // row is a line of a table: shape, name, state, and what else there is to say.

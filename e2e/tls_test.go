@@ -1,0 +1,217 @@
+package e2e
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vipilot/vipilot/e2e/lab"
+	"github.com/vipilot/vipilot/status"
+)
+
+// secureTodo is the usual service with TLS; %s says with which certificate.
+const secureTodo = `services:
+  todo:
+    vip: public
+    http: {hosts: [todo.example.net], tls: {%s, redirect: true}}
+    backend: {containers: {labels: {app: todo}}, port: 8080, check: {path: /healthz, interval: 500ms, rise: 1, fall: 2}}
+`
+
+// selfSigned is a certificate with its key that ends so long from now.
+func (f *fleet) selfSigned(ends time.Duration, names ...string) string {
+	f.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	f.must(err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), DNSNames: names, NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(ends)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	f.must(err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	f.must(err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})) + string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+}
+
+// shown is the certificate that the VIP shows for a name.
+func (f *fleet) shown(name string) (*x509.Certificate, error) {
+	ctx, cancel := context.WithTimeout(f.ctx, 2*time.Second)
+	defer cancel()
+	raw, err := f.Client.Dial(ctx, "tcp", lab.VIP+":443")
+	if err != nil {
+		return nil, err
+	}
+	defer raw.Close()
+	conn := tls.Client(raw, &tls.Config{ServerName: name, InsecureSkipVerify: true})
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return conn.ConnectionState().PeerCertificates[0], nil
+}
+
+// secured asks the site over TLS, whoever vouches for it.
+func (f *fleet) secured(name string) error {
+	client := f.Client.HTTPClient(2*time.Second, false)
+	client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{ServerName: name, InsecureSkipVerify: true}
+	req, err := http.NewRequestWithContext(f.ctx, http.MethodGet, "https://"+lab.VIP+"/", nil)
+	if err != nil {
+		return err
+	}
+	req.Host = name
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
+
+// A changed certificate goes live without a reload; one that nobody could
+// accept is refused with the reason, and the old one stays.
+func TestCertificateFile(t *testing.T) {
+	f := start(t, fmt.Sprintf(secureTodo, "certificate_file: certs/todo.pem"))
+	first := f.selfSigned(24*time.Hour, "todo.example.net")
+	f.must(f.UpdateConfig(map[string]string{"certs/todo.pem": first}))
+	defer func() { f.must(f.UpdateConfig(map[string]string{"certs/todo.pem": ""})) }()
+	f.todo(f.App1, "web-1")
+	f.boot()
+	f.awaitMaster(f.LB1)
+	f.await("an answer over TLS", 10*time.Second, func() error { return f.secured("todo.example.net") })
+	before := f.reloads(f.LB1)
+	replace := func(what, content string, serial string) {
+		f.t.Helper()
+		f.must(f.UpdateConfig(map[string]string{"certs/todo.pem": content}))
+		f.await(what, 10*time.Second, func() error {
+			leaf, err := f.shown("todo.example.net")
+			if err == nil && leaf.SerialNumber.String() != serial {
+				err = fmt.Errorf("serial %s, want %s", leaf.SerialNumber, serial)
+			}
+			return err
+		})
+	}
+	second := f.selfSigned(24*time.Hour, "todo.example.net")
+	replace("the new certificate", second, serial(t, second))
+	for reason, bad := range map[string]string{
+		"the certificate expired on":  f.selfSigned(-time.Hour, "todo.example.net"),
+		"no certificate covers":       f.selfSigned(time.Hour, "other.example.net"),
+		"private key does not match":  strings.Split(first, "-----BEGIN PRIVATE")[0] + "-----BEGIN PRIVATE" + strings.Split(second, "-----BEGIN PRIVATE")[1],
+		"the chain is broken":         first + f.selfSigned(time.Hour, "other.example.net"),
+		"not a certificate with its ": "nothing of the kind\n",
+	} {
+		f.must(f.UpdateConfig(map[string]string{"certs/todo.pem": bad}))
+		f.awaitStatus(f.LB1, reason, 10*time.Second, func(r status.Report) error {
+			if !strings.Contains(text(r.Config.Error), reason) {
+				return fmt.Errorf("config.error %q", text(r.Config.Error))
+			}
+			return nil
+		})
+		if leaf, err := f.shown("todo.example.net"); err != nil || leaf.SerialNumber.String() != serial(t, second) {
+			t.Errorf("%s: %v, %v", reason, leaf, err)
+		}
+	}
+	third := f.selfSigned(24*time.Hour, "todo.example.net")
+	replace("a good one again", third, serial(t, third))
+	if n := f.reloads(f.LB1) - before; n != 0 {
+		t.Errorf("%d reloads for certificates", n)
+	}
+	c := f.ready(f.LB1).Certificates["todo"]
+	if len(c.Names) != 1 || time.Until(c.NotAfter) < 22*time.Hour {
+		t.Errorf("status: %+v", c)
+	}
+}
+
+func serial(t *testing.T, bundle string) string {
+	t.Helper()
+	pair, err := tls.X509KeyPair([]byte(bundle), []byte(bundle))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair.Leaf.SerialNumber.String()
+}
+
+// Two nodes obtain one certificate from an ACME authority, over HTTP-01 through
+// the VIP, whoever orders and whoever is asked; it outlives the storage.
+func TestACME(t *testing.T) {
+	f := start(t, "services: {}\n")
+	authority, err := f.StartAuthority(f.ctx)
+	f.must(err)
+	defer func() { f.must(authority.Stop()) }()
+	f.must(f.Declare(fmt.Sprintf(secureTodo, "acme: pebble") +
+		fmt.Sprintf("acme: {pebble: {directory: %q, storage: %s, ca_file: %s}}\n", authority.Directory, authority.Storage, authority.CAFile)))
+	f.todo(f.App1, "web-1")
+	f.boot()
+	f.awaitMaster(f.LB1)
+	const name = "todo.example.net"
+	took := f.await("a certificate from the authority", 60*time.Second, func() error {
+		leaf, err := f.shown(name)
+		if err == nil && !strings.Contains(leaf.Issuer.CommonName, "Pebble") {
+			err = fmt.Errorf("issued by %s", leaf.Issuer)
+		}
+		return err
+	})
+	t.Logf("obtained in %v", took.Round(time.Millisecond))
+	f.await("an answer over TLS", 10*time.Second, func() error { return f.secured(name) })
+	leaf, err := f.shown(name)
+	f.must(err)
+	for _, n := range f.Nodes() {
+		f.awaitStatus(n, "the certificate", 20*time.Second, func(r status.Report) error {
+			c := r.Certificates["pebble@@"+name]
+			if c.Temporary || !c.NotAfter.Equal(leaf.NotAfter) {
+				return fmt.Errorf("certificates %+v", r.Certificates)
+			}
+			return nil
+		})
+		if n := f.reloads(n); n > 1 {
+			t.Errorf("%d reloads for a certificate", n)
+		}
+		f.noKeys(n)
+	}
+	orders, _ := filepath.Glob(authority.Storage + "/certificates/*/*/*.crt")
+	if len(orders) != 1 {
+		t.Errorf("certificates in the storage: %v", orders)
+	}
+	f.must(os.Rename(authority.Storage, authority.Storage+".away"))
+	defer func() { f.must(os.Rename(authority.Storage+".away", authority.Storage)) }()
+	f.must(f.PowerOff(f.ctx, f.LB1))
+	f.awaitMaster(f.LB2)
+	f.await("the other node's answer", 10*time.Second, func() error { return f.secured(name) })
+	now, err := f.shown(name)
+	if err != nil || now.SerialNumber.Cmp(leaf.SerialNumber) != 0 {
+		t.Errorf("the other node shows %v, %v", now, err)
+	}
+	f.LB2.KillController()
+	f.must(f.LB2.StartVipilot(f.ctx))
+	f.ready(f.LB2)
+	if now, err := f.shown(name); err != nil || now.SerialNumber.Cmp(leaf.SerialNumber) != 0 {
+		t.Errorf("after a restart without the storage: %v, %v", now, err)
+	}
+}
+
+// noKeys looks for private keys where nobody should find them.
+func (f *fleet) noKeys(n *lab.Node) {
+	f.t.Helper()
+	if strings.Contains(n.Logs(10_000), "PRIVATE KEY") {
+		f.t.Errorf("%s: a private key is in a log", n.Name)
+	}
+	for _, dir := range []string{n.RunDir, n.StateDir} {
+		f.must(filepath.Walk(dir, func(name string, info os.FileInfo, err error) error {
+			if err == nil && filepath.Ext(name) == ".pem" && info.Mode().Perm()&0o077 != 0 {
+				f.t.Errorf("%s is readable by others: %v", name, info.Mode())
+			}
+			return nil
+		}))
+	}
+}
