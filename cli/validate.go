@@ -1,9 +1,10 @@
 package cli
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -12,45 +13,68 @@ import (
 	"github.com/vipilot/vipilot/controller"
 )
 
+type validateFlags struct {
+	access        git.Access
+	format        oneOf
+	nodes         []string
+	alone, strict bool
+}
+
 func (p Program) validateCommand() *cobra.Command {
-	var asJSON, alone bool
-	var access git.Access
+	f := validateFlags{format: oneOf{"text", []string{"text", "json", "github", "sarif"}}}
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "validate SOURCE",
 		Short: "Show every fault of a configuration, with its place",
 		Long: `Show every fault of a configuration at once, each as file:line:column: path: problem.
-A configuration without faults is rendered for every node, and for every host with a
-proxy, and given to the parsers of HAProxy and keepalived, where they are installed.
+A configuration without faults is rendered for every node, or for those of --node, and for
+every host with a proxy, and given to the parsers of HAProxy, keepalived and FRR, where they
+are installed.
 
-Exit code 0: valid. 3: invalid.`,
+For the configuration's own CI: --format github prints workflow commands that GitHub shows
+beside the lines, --format sarif a SARIF 2.1.0 log for code scanning. Files are named from
+the working directory on.
+
+Exit code 0: valid. 3: invalid, or with --strict a warning.`,
 		Example: `  vipilot validate .
-  vipilot validate --json fleet | jq '.faults[].problem'`,
+  vipilot validate fleet --format github --strict
+  vipilot validate --format json fleet | jq '.faults[].problem'`,
 		Args: exactly("SOURCE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := load(cmd.Context(), args[0], access, new(config.Config))
-			var faults config.Faults
-			if errors.As(err, &faults) && asJSON {
-				return errors.Join(p.encode(verdict{Faults: faults}), silent{exitInvalid})
+			if asJSON {
+				f.format.value = "json"
 			}
+			v, err := f.validate(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			return p.validated(cmd, cfg, alone, asJSON)
+			if err := p.printVerdict(v, f, args[0]); err != nil {
+				return err
+			}
+			if !v.Valid {
+				return silent{exitInvalid}
+			}
+			return nil
 		},
 	}
-	accessFlags(cmd.Flags(), &access)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&alone, "no-daemons", false, "do not ask HAProxy and keepalived")
+	accessFlags(cmd.Flags(), &f.access)
+	cmd.Flags().Var(&f.format, "format", "how to print")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "the same as --format json")
+	cmd.Flags().StringArrayVar(&f.nodes, "node", nil, "look at what this node would run, once or several times (default: every node)")
+	cmd.Flags().BoolVar(&f.alone, "no-daemons", false, "do not ask HAProxy, keepalived and FRR")
+	cmd.Flags().BoolVar(&f.strict, "strict", false, "a warning makes the configuration invalid")
 	return cmd
 }
 
-// verdict is validate --json.
+// verdict is validate --format json.
 type verdict struct {
 	Valid    bool           `json:"valid"`
 	Revision string         `json:"revision,omitempty"`
 	Faults   config.Faults  `json:"faults"`
 	Warnings config.Faults  `json:"warnings"`
 	Daemons  []daemonAnswer `json:"daemons"`
+
+	cfg *config.Config // nil with faults
 }
 
 type daemonAnswer struct {
@@ -66,61 +90,52 @@ type silent struct{ code int }
 
 func (silent) Error() string { return "" }
 
-// validated asks the daemons about a configuration without faults.
-func (p Program) validated(cmd *cobra.Command, cfg *config.Config, alone, asJSON bool) error {
-	v := verdict{Valid: true, Revision: cfg.Revision, Faults: config.Faults{}, Warnings: cfg.Warnings, Daemons: []daemonAnswer{}}
-	if !alone {
-		remarks, err := controller.AskDaemons(cmd.Context(), cfg)
-		if err != nil {
-			return err
-		}
-		for _, r := range remarks {
-			answer := daemonAnswer{Node: r.Node, Host: r.Host, Daemon: r.Daemon, Skipped: r.Skipped}
-			if r.Err != nil {
-				v.Valid, answer.Error = false, r.Err.Error()
-			}
-			v.Daemons = append(v.Daemons, answer)
+// validate gives the verdict; an error means that there is none.
+func (f validateFlags) validate(ctx context.Context, source string) (verdict, error) {
+	v := verdict{Faults: config.Faults{}, Warnings: config.Faults{}, Daemons: []daemonAnswer{}}
+	cfg, err := load(ctx, source, f.access, new(config.Config))
+	if errors.As(err, &v.Faults) {
+		return v, nil
+	}
+	if err != nil {
+		return v, err
+	}
+	for _, name := range f.nodes {
+		if _, ok := cfg.Node(name); !ok {
+			return v, usageError{fmt.Errorf("--node %s: the configuration declares no such node", name)}
 		}
 	}
-	if asJSON {
-		if err := p.encode(v); err != nil {
-			return err
-		}
-	} else {
-		p.printVerdict(cfg, v)
+	v.cfg, v.Revision, v.Warnings = cfg, cfg.Revision, slices.Concat(v.Warnings, cfg.Warnings)
+	v.Valid = !f.strict || len(cfg.Warnings) == 0
+	answers, err := f.ask(ctx, cfg)
+	for _, a := range answers {
+		v.Valid = v.Valid && a.Error == ""
 	}
-	if !v.Valid {
-		return silent{exitInvalid}
-	}
-	return nil
+	v.Daemons = slices.Concat(v.Daemons, answers)
+	return v, err
 }
 
-func (p Program) printVerdict(cfg *config.Config, v verdict) {
-	for _, w := range v.Warnings {
-		fmt.Fprintf(p.Stderr, "warning: %s\n", w)
-	}
-	skipped := make(map[string]bool)
-	for _, d := range v.Daemons {
-		switch {
-		case d.Error != "":
-			who := "node " + d.Node
-			if d.Host != "" {
-				who = "host " + d.Host
+// ask renders what the nodes would run, and gives it to the daemons unless
+// they are left alone.
+func (f validateFlags) ask(ctx context.Context, cfg *config.Config) (answers []daemonAnswer, err error) {
+	if f.alone {
+		for _, node := range cfg.Nodes {
+			if len(f.nodes) > 0 && !slices.Contains(f.nodes, node.Name) {
+				continue
 			}
-			fmt.Fprintf(p.Stderr, "%s: %s refuses: %s\n", who, d.Daemon, d.Error)
-		case d.Skipped != "" && !skipped[d.Skipped]:
-			skipped[d.Skipped] = true
-			fmt.Fprintf(p.Stderr, "note: %s was not asked: %s\n", d.Daemon, d.Skipped)
+			if _, err := controller.Render(cfg, node.Name, nil, "/run/vipilot"); err != nil {
+				answers = append(answers, daemonAnswer{Node: node.Name, Daemon: "vipilot", Error: err.Error()})
+			}
 		}
+		return answers, nil
 	}
-	if v.Valid {
-		fmt.Fprintf(p.Stdout, "valid: revision %s, %s, %s, %s, %s\n", cfg.Revision,
-			count(len(cfg.Nodes), "node"), count(len(cfg.Hosts), "host"), count(len(cfg.VIPs), "VIP"), count(len(cfg.Services), "service"))
+	remarks, err := controller.AskDaemons(ctx, cfg, f.nodes...)
+	for _, r := range remarks {
+		a := daemonAnswer{Node: r.Node, Host: r.Host, Daemon: r.Daemon, Skipped: r.Skipped}
+		if r.Err != nil {
+			a.Error = r.Err.Error()
+		}
+		answers = append(answers, a)
 	}
-}
-
-func (p Program) encode(value any) error {
-	e := json.NewEncoder(p.Stdout)
-	e.SetIndent("", "  ")
-	return e.Encode(value)
+	return answers, err
 }

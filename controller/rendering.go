@@ -175,10 +175,14 @@ type Remark struct {
 
 // AskDaemons gives what each node would run to the parsers of HAProxy,
 // keepalived and FRR, where they are installed. An interface that this machine does
-// not have is replaced by one that it has: keepalived insists on that.
-func AskDaemons(ctx context.Context, cfg *config.Config) ([]Remark, error) {
+// not have is replaced by one that it has: keepalived insists on that. It asks
+// for the nodes given, or for all.
+func AskDaemons(ctx context.Context, cfg *config.Config, nodes ...string) ([]Remark, error) {
 	var remarks []Remark
 	for _, node := range cfg.Nodes {
+		if len(nodes) > 0 && !slices.Contains(nodes, node.Name) {
+			continue
+		}
 		dir, err := os.MkdirTemp("", "vipilot-validate-")
 		if err != nil {
 			return nil, fmt.Errorf("make directory: %w", err)

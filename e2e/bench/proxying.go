@@ -223,21 +223,34 @@ func median(values []float64) float64 {
 // rendering prints what the benchmarks of the rooms say about large
 // configurations.
 func (b *bench) rendering(ctx context.Context) error {
-	out, err := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench=^BenchmarkRender1000x10$", "-benchtime=10x", "-count=5", lab.Source()+"/haproxy").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("benchmark the rendering: %w\n%s", err, out)
+	for _, room := range []struct{ what, benchmark, dir string }{
+		{"render of 1,000 services × 10 endpoints", "BenchmarkRender1000x10", "/haproxy"},
+		{"validate of 1,000 services for 2 nodes, without daemons", "BenchmarkValidate1000", "/cli"},
+	} {
+		all, err := results(ctx, room.benchmark, room.dir)
+		if err != nil {
+			return err
+		}
+		figure(room.what, spread(all), "≤ 300")
 	}
-	var all []time.Duration
+	return nil
+}
+
+// results runs one benchmark five times.
+func results(ctx context.Context, name, dir string) (all []time.Duration, err error) {
+	out, err := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench=^"+name+"$", "-benchtime=10x", "-count=5", lab.Source()+dir).CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w\n%s", name, err, out)
+	}
 	for _, m := range regexp.MustCompile(`([0-9]+) ns/op`).FindAllStringSubmatch(string(out), -1) {
 		n, err := strconv.Atoi(m[1])
 		if err != nil {
-			return err
+			return nil, err
 		}
 		all = append(all, time.Duration(n))
 	}
 	if len(all) == 0 {
-		return fmt.Errorf("benchmark the rendering: no result in %s", out)
+		return nil, fmt.Errorf("run %s: no result in %s", name, out)
 	}
-	figure("render of 1,000 services × 10 endpoints", spread(all), "≤ 300")
-	return nil
+	return all, nil
 }
