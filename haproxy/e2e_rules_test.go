@@ -226,10 +226,13 @@ func TestE2EConditions(t *testing.T) {
 		{"POST", "a.test", "/api/x", "X-Tenant: blue\r\n", "api"},
 		{"GET", "b.test", "/", "X-Tenant: any\r\n", "wild"},
 		{"GET", "b.test", "/", "", "no service here"},
-		{"POST", "0/a.test", "/", "", "no service here"}, // a host that looks like a key
-		{"GET", "1/a.test", "/", "", "no service here"},
+		{"POST", "0/a.test", "/", "", "-"}, // a host that looks like a key: 404, or 400 from newer versions
+		{"GET", "1/a.test", "/", "", "-"},
 	} {
-		_, body, _ := send(t, port, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s\r\n", test.method, test.uri, test.host, test.header))
+		status, body, _ := send(t, port, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s\r\n", test.method, test.uri, test.host, test.header))
+		if test.want == "-" && status >= 400 {
+			continue
+		}
 		if !strings.HasPrefix(body, test.want) {
 			t.Errorf("%s %s%s %q: %q, want %s", test.method, test.host, test.uri, test.header, body, test.want)
 		}
