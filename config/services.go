@@ -31,6 +31,9 @@ func readService(v value) Service {
 	if s.TCP != nil && s.Backend.H2 {
 		v.dig("backend", "protocol").faultf("h2 needs an http service")
 	}
+	if h := s.HTTP; h != nil && h.HostLabel != "" && (len(s.Backend.Servers) > 0 || h.Redirect != nil) {
+		v.dig("http", "host_label").faultf("only containers have labels").Hint = "leave out backend.servers and http.redirect"
+	}
 	if s.HTTP != nil && s.HTTP.Redirect != nil && v.has("backend") {
 		v.dig("backend").faultf("a redirect is answered without a backend").Hint = "leave out backend or http.redirect"
 	}

@@ -14,8 +14,7 @@ var unsupported = map[string]struct {
 	when func(scalar string) bool
 	hint string
 }{
-	"services.*.udp":             {always, ""},
-	"services.*.http.host_label": {always, ""},
+	"services.*.udp": {always, ""},
 }
 
 // refuseUnsupported reports a value that the table lists.

@@ -125,7 +125,7 @@ func silence(in Input, node config.Node, vip config.VIP, d *Desired) string {
 		}
 		services = append(services, s.Name)
 		for _, m := range d.Pools[s.Name].Members {
-			if m.ready(in.Health.Of(s.Name, m.Server)) {
+			if m.ready(in.Health.Of(m.backend(s.Name), m.Server)) {
 				return ""
 			}
 		}
@@ -144,6 +144,6 @@ func binds(f haproxy.Frontend, vip config.VIP) bool {
 // reaches reports whether one of the frontends leads to the backend.
 func reaches(frontends []haproxy.Frontend, backend string) bool {
 	return slices.ContainsFunc(frontends, func(f haproxy.Frontend) bool {
-		return f.Default == backend || slices.ContainsFunc(f.Routes, func(r haproxy.Route) bool { return r.Backend == backend })
+		return f.Default == backend || slices.ContainsFunc(f.Routes, func(r haproxy.Route) bool { return serviceOf(r.Backend) == backend })
 	})
 }

@@ -72,13 +72,15 @@ type Pool struct {
 	Members  []Member              // sorted by Name
 	Rejected []discovery.Rejection // sorted by Name
 	Backend  *haproxy.Backend
-	Awaits   bool // a member has still to answer
+	Branches []Branch // sorted by Value; Backend has no servers then
+	Awaits   bool     // a member has still to answer
 }
 
 // Member is one endpoint of a service and the server it becomes.
 type Member struct {
 	discovery.Endpoint
 	Server   string // HAProxy's name for it
+	Branch   string // the value of the service's host label; "" = the service has none
 	Started  time.Time
 	Answered bool // it has accepted a connection, or passed the service's check, since Started
 	Static   bool

@@ -41,6 +41,7 @@ type planner struct {
 	// The same again, as others take them; replaced and never changed.
 	named    map[string]*Pool
 	backends []*haproxy.Backend
+	grown    grown            // both, with the branches of services
 	gate     *haproxy.Backend // of the last decision for a tier
 }
 
@@ -58,7 +59,7 @@ func (p *planner) desire(in Input) (Desired, error) {
 	p.lookAtDrains(in, dirty)
 	p.refillPools(in, dirty)
 	d := Desired{Pools: p.named, Silent: make(map[string]string)}
-	d.HAProxy.Frontends, d.HAProxy.Backends = p.frontends, p.backends
+	d.HAProxy.Frontends, d.HAProxy.Backends = p.grown.frontends, p.grown.backends
 	d.HAProxy.Peers = p.peers
 	if p.challenges != nil {
 		d.HAProxy.Backends = append([]*haproxy.Backend{p.challenges}, p.backends...)
@@ -79,6 +80,7 @@ func (p *planner) adopt(in Input) error {
 	if p.config == in.Config && p.name() == in.Node && p.tier == in.Tier && p.leaving == in.Leaving {
 		if p.obtained != in.Obtained {
 			p.obtained, p.frontends = in.Obtained, wantFrontends(in.Config, p.selection.services, in.Obtained)
+			p.growBranches()
 		}
 		return nil
 	}
@@ -178,6 +180,11 @@ func markChanged(dirty map[int]bool, old, fresh *view) {
 				dirty[i] = true
 			}
 		}
+		for i, branches := range pair[0].branches {
+			if !slices.Equal(branches, pair[1].branches[i]) {
+				dirty[i] = true
+			}
+		}
 		for i, rejected := range pair[0].rejected {
 			if !slices.Equal(rejected, pair[1].rejected[i]) {
 				dirty[i] = true
@@ -198,6 +205,7 @@ func (p *planner) refillPools(in Input, dirty map[int]bool) {
 	if len(stale) == 0 {
 		return
 	}
+	defer p.growBranches()
 	p.named, p.backends = maps.Clone(p.named), slices.Clone(p.backends)
 	for _, i := range stale {
 		p.named[p.selection.services[i].Name], p.backends[i] = &p.pools[i].Pool, p.pools[i].Backend
@@ -238,6 +246,7 @@ func (p *planner) refill(i int, answers *Answers) {
 	} else {
 		fresh.Backend = wantBackend(service, fresh.Members)
 	}
+	p.branch(i, fresh)
 	if old := p.pools[i]; old != nil && reflect.DeepEqual(old.Backend, fresh.Backend) {
 		fresh.Backend = old.Backend
 	}

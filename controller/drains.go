@@ -245,7 +245,7 @@ func (l *loop) remaining(ctx context.Context, f *facts, answer *status.DrainAnsw
 		pool := f.want.Pools[service]
 		left, concerned := 0, []Member(nil)
 		for _, m := range pool.Members {
-			if m.ready(f.in.Health.Of(service, m.Server)) {
+			if m.ready(f.in.Health.Of(m.backend(service), m.Server)) {
 				left++
 			}
 			if m.Name == answer.Name && answer.Kind == status.DrainEndpoint || answer.Kind == status.DrainHost && !m.Static && machines[m.Host] {

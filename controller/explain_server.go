@@ -73,7 +73,7 @@ func ways(c discovery.Container, want discovery.Want) []status.Note {
 func (x *explainer) serverStep(s config.Service, m Member) status.Step {
 	step := status.Step{Step: "server", Verdict: status.Fail}
 	proxy := x.report.Components.HAProxy
-	health := x.in.Health.Of(s.Name, m.Server)
+	health := x.in.Health.Of(m.backend(s.Name), m.Server)
 	switch {
 	case proxy.State != "running":
 		step.Text, step.Next = "HAProxy does not run"+because(proxy.Error), "see haproxy.log in the run directory"
@@ -124,7 +124,7 @@ func (x *explainer) said(s config.Service, m Member) string {
 	if x.checks == nil {
 		return ""
 	}
-	r, err := x.lastCheck(s.Name, m.Server)
+	r, err := x.lastCheck(m.backend(s.Name), m.Server)
 	if err != nil {
 		return "; last check: not known (" + err.Error() + ")"
 	}
@@ -133,7 +133,7 @@ func (x *explainer) said(s config.Service, m Member) string {
 
 func (x *explainer) othersReady(s config.Service) bool {
 	return slices.ContainsFunc(x.want.Pools[s.Name].Members, func(m Member) bool {
-		return !m.Backup && m.ready(x.in.Health.Of(s.Name, m.Server))
+		return !m.Backup && m.ready(x.in.Health.Of(m.backend(s.Name), m.Server))
 	})
 }
 
@@ -142,7 +142,7 @@ func (x *explainer) checkAdvice(s config.Service, m Member) string {
 	if x.checks == nil {
 		return ""
 	}
-	r, err := x.lastCheck(s.Name, m.Server)
+	r, err := x.lastCheck(m.backend(s.Name), m.Server)
 	try := x.tryIt(s, m)
 	switch {
 	case err != nil || r.Check == "":

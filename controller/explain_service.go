@@ -168,12 +168,12 @@ func (x *explainer) taken(l listener) (text, next string) {
 func (l listener) rulesOf(s config.Service) []string {
 	var rules []string
 	for _, r := range l.Routes {
-		if r.Backend == s.Name {
+		if serviceOf(r.Backend) == s.Name {
 			rules = append(rules, l.url(r))
 		}
 	}
 	for _, r := range l.Redirects {
-		if r.Backend == s.Name {
+		if serviceOf(r.Backend) == s.Name {
 			rules = append(rules, l.url(r)+" (redirected to https)")
 		}
 	}

@@ -191,7 +191,7 @@ func (x *explainer) url(s subject, l listener, dns resolved) status.Explanation 
 	if won == nil {
 		return conclude("url", name, steps)
 	}
-	service, _ := x.cfg.Service(won.Backend)
+	service, _ := x.cfg.Service(serviceOf(won.Backend))
 	if won.redirect {
 		steps = append(steps, x.redirected(s, l)...)
 	}

@@ -348,7 +348,7 @@ func (l *loop) inherit() {
 	for service, pool := range want.Pools {
 		for _, m := range pool.Members {
 			key := haproxy.ServerKey{Backend: service, Server: m.Server}
-			if health, ok := l.inherited[key]; ok && health != haproxy.Down && !m.Answered {
+			if health, ok := l.inherited[haproxy.ServerKey{Backend: m.backend(service), Server: m.Server}]; ok && health != haproxy.Down && !m.Answered {
 				l.answer(probe{key: key, started: m.Started})
 			}
 		}

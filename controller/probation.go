@@ -42,7 +42,7 @@ func (l *loop) readyServers() map[string]map[string]bool {
 	all := make(map[string]map[string]bool)
 	for service, pool := range l.applied.want.Pools {
 		for _, m := range pool.Members {
-			if !m.ready(l.in.Health.Of(service, m.Server)) {
+			if !m.ready(l.in.Health.Of(m.backend(service), m.Server)) {
 				continue
 			}
 			if all[service] == nil {

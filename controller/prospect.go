@@ -77,7 +77,7 @@ func (p *prospect) without(lost losses) *prospect {
 		want := *p.want[node.Name]
 		for service, pool := range want.Pools {
 			for _, m := range pool.Members {
-				single[haproxy.ServerKey{Backend: service, Server: m.Server}] = left.verdict(m)
+				single[haproxy.ServerKey{Backend: m.backend(service), Server: m.Server}] = left.verdict(m)
 			}
 		}
 		left.health = haproxy.NewVerdicts(single)
@@ -109,7 +109,7 @@ func (p *prospect) ready(service config.Service) []Member {
 			continue
 		}
 		for _, m := range pool.Members {
-			if m.ready(p.health.Of(service.Name, m.Server)) {
+			if m.ready(p.health.Of(m.backend(service.Name), m.Server)) {
 				ready = append(ready, m)
 			}
 		}

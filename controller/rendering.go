@@ -137,7 +137,7 @@ func (d *Desired) allUp() haproxy.Verdicts {
 	health := make(map[haproxy.ServerKey]haproxy.Health)
 	for service, pool := range d.Pools {
 		for _, m := range pool.Members {
-			health[haproxy.ServerKey{Backend: service, Server: m.Server}] = haproxy.Up
+			health[haproxy.ServerKey{Backend: m.backend(service), Server: m.Server}] = haproxy.Up
 		}
 	}
 	return haproxy.NewVerdicts(health)

@@ -241,7 +241,7 @@ func (l *loop) reportServices() map[string]status.Service {
 	own := sync.OnceFunc(func() { r.named = maps.Clone(r.named) }) // the last report has the old one
 	for i, s := range l.in.Config.Services {
 		now := told{l.applied.want.Pools[s.Name], key, l.in.Health[s.Name]}
-		if r.services[i] == now {
+		if r.services[i] == now && hostLabel(s) == "" { // the health of branches is not looked at here
 			continue
 		}
 		own()
@@ -286,8 +286,8 @@ func (l *loop) staleHosts() map[string]time.Time {
 func (l *loop) reportService(s config.Service, pool *Pool, stale, lost map[string]time.Time) status.Service {
 	r := status.Service{VIP: s.VIP, Endpoints: []status.Endpoint{}, Rejected: []status.Rejection{}}
 	for _, m := range pool.Members {
-		e := status.Endpoint{Name: m.Name, Address: m.target(), State: "ready"}
-		health := l.in.Health.Of(s.Name, m.Server)
+		e := status.Endpoint{Name: m.Name, Address: m.target(), State: "ready", Branch: m.Branch}
+		health := l.in.Health.Of(m.backend(s.Name), m.Server)
 		if m.Via.IsValid() {
 			e.Via = m.Via.String()
 		}

@@ -21,12 +21,13 @@ type selection struct {
 	matches  []discovery.Selector
 	byLabel  map[label][]int
 	scan     []int // services that require no label
+	exact    map[vipHost]string
 }
 
 type label struct{ key, value string }
 
 func newSelection(services []config.Service) *selection {
-	s := &selection{services: services, byLabel: make(map[label][]int)}
+	s := &selection{services: services, byLabel: make(map[label][]int), exact: exactHosts(services)}
 	for i, service := range services {
 		match := selector(service)
 		s.matches = append(s.matches, match)
@@ -95,6 +96,7 @@ type view struct {
 	members  map[int][]Member
 	mesh     map[int][]discovery.Endpoint // tasks that are reached through every node of their Swarm
 	rejected map[int][]discovery.Rejection
+	branches map[int][]string // values of the label that makes branches of a service
 }
 
 // origin is the identity of all that a view was made from.
@@ -117,10 +119,23 @@ func identity(containers []discovery.Container) (*discovery.Container, int) {
 
 // look makes the view of one host or node.
 func (s *selection) look(containers []discovery.Container, want func(config.Service) discovery.Want) *view {
-	v := &view{members: make(map[int][]Member), mesh: make(map[int][]discovery.Endpoint), rejected: make(map[int][]discovery.Rejection)}
+	v := &view{members: make(map[int][]Member), mesh: make(map[int][]discovery.Endpoint), rejected: make(map[int][]discovery.Rejection), branches: make(map[int][]string)}
 	for _, c := range containers {
 		for _, i := range s.of(c) {
 			endpoint, refusal := discovery.Resolve(c, want(s.services[i]))
+			branch := ""
+			if hostLabel(s.services[i]) != "" {
+				var why string
+				if branch, why = s.branchOf(s.services[i], c); why == "" {
+					v.branches[i] = append(v.branches[i], branch)
+				} else if refusal == nil {
+					refusal = &discovery.Rejection{Name: endpoint.Name, Reason: discovery.InvalidLabel, Detail: why}
+				}
+			}
+			if branch != "" && refusal == nil && endpoint.Mesh != "" {
+				refusal = &discovery.Rejection{Name: endpoint.Name, Reason: discovery.PortNotPublished,
+					Detail: "the mesh of a Swarm leads to any task, not to those with one value of " + hostLabel(s.services[i]) + "; publish the port in host mode"}
+			}
 			if refusal != nil {
 				v.rejected[i] = append(v.rejected[i], *refusal)
 				continue
@@ -137,6 +152,7 @@ func (s *selection) look(containers []discovery.Container, want func(config.Serv
 			v.members[i] = append(v.members[i], Member{
 				Endpoint: endpoint,
 				Server:   serverName(s.services[i], endpoint),
+				Branch:   branch,
 				Started:  c.StartedAt,
 				Set:      set,
 			})

@@ -34,7 +34,7 @@ func TestDiff(t *testing.T) {
 			{Kind: "endpoint", Subject: "todo app1/web-9", From: "rejected: port_not_published", To: "removed"}}},
 		"one name, two addresses": {func(r *Report) {
 			s := r.service("todo")
-			s.Endpoints = []Endpoint{{"web.1", "10.77.0.2:80", "ready", "", ""}, {"web.1", "10.77.0.1:80", "down", "", ""}}
+			s.Endpoints = []Endpoint{{"web.1", "10.77.0.2:80", "ready", "", "", ""}, {"web.1", "10.77.0.1:80", "down", "", "", ""}}
 			r.Services["todo"] = s
 		}, []Event{
 			{Kind: "endpoint", Subject: "todo app1/web-1", From: "ready", To: "removed"},

@@ -124,7 +124,8 @@ type Endpoint struct {
 	Address string `json:"address"`
 	State   string `json:"state"`
 	Reason  string `json:"reason"`
-	Via     string `json:"via,omitempty"` // the host's reverse proxy that brings it to Address
+	Via     string `json:"via,omitempty"`    // the host's reverse proxy that brings it to Address
+	Branch  string `json:"branch,omitempty"` // value of the service's host_label
 }
 
 // place is where the endpoint is reached, and through what.
