@@ -3,6 +3,7 @@ package controller
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -64,7 +65,7 @@ func (x *explainer) announceStep(v config.VIP) status.Step {
 		}
 		return step
 	}
-	up, down := x.peers()
+	up, down := x.peers(v)
 	for _, text := range down {
 		step.Detail = append(step.Detail, status.Note{Verdict: status.Warn, Text: text})
 	}
@@ -72,8 +73,8 @@ func (x *explainer) announceStep(v config.VIP) status.Step {
 	prefixes := strings.Join(told.Announced, ", ")
 	switch {
 	case len(up) == 0:
-		step.Verdict, step.Text = status.Fail, fmt.Sprintf("%s may be announced, but no peer listens", prefixes)
-		step.Next = "look at the peer's ASN, password, ttl_security and at the network to it"
+		step.Verdict, step.Text = status.Fail, fmt.Sprintf("%s may be announced, but no router listens", prefixes)
+		step.Next = "look at the peer's ASN, password, ttl_security, or the neighbor's area, timers and password, and at the network to it"
 	case len(down) > 0 || told.Reason != "":
 		step.Verdict, step.Text = status.Warn, fmt.Sprintf("%s is announced to %s", prefixes, some(up))
 	default:
@@ -85,9 +86,15 @@ func (x *explainer) announceStep(v config.VIP) status.Step {
 	return step
 }
 
-// peers are the routers this node talks to, and those it does not reach, each
-// with what is the matter.
-func (x *explainer) peers() (up, down []string) {
+// peers are the routers this node tells of a VIP, and those it does not reach,
+// each with what is the matter.
+func (x *explainer) peers(v config.VIP) (up, down []string) {
+	if v.Announce.OSPF {
+		up, down = x.neighbors()
+	}
+	if !v.Announce.BGP {
+		return up, down
+	}
 	for _, p := range x.cfg.PeersOf(x.node) {
 		peer := x.report.Components.Speaker.Peers[p.Name]
 		text := fmt.Sprintf("%s (%s)", p.Name, p.Address)
@@ -104,6 +111,28 @@ func (x *explainer) peers() (up, down []string) {
 			text += ": " + peer.Error
 		}
 		down = append(down, text)
+	}
+	return up, down
+}
+
+// neighbors are OSPF's: those that have what this node says, and the others.
+func (x *explainer) neighbors() (up, down []string) {
+	frr := x.report.Components.FRR
+	if frr == nil || len(frr.Neighbors) == 0 {
+		why := "no OSPF neighbor was met"
+		if frr != nil && frr.Error != nil {
+			why += ": " + *frr.Error
+		}
+		return nil, []string{why}
+	}
+	for _, name := range slices.Sorted(maps.Keys(frr.Neighbors)) {
+		n := frr.Neighbors[name]
+		text := fmt.Sprintf("%s (OSPFv%d)", name, n.Version)
+		if n.State == "full" || n.State == "2-way" { // told through the designated router
+			up = append(up, text)
+		} else {
+			down = append(down, text+" is not full, but "+n.State)
+		}
 	}
 	return up, down
 }

@@ -174,3 +174,45 @@ func (r *Router) Session(ctx context.Context, peer string) (Session, error) {
 	s := raw[peer]
 	return Session{State: s.State, Established: s.Established, Up: time.Duration(s.Up) * time.Millisecond}, nil
 }
+
+// StartOSPF has the router speak OSPFv2 towards the nodes, besides BGP, until
+// the daemon is killed.
+func (r *Router) StartOSPF(ctx context.Context) (*Daemon, error) {
+	const conf = `interface eth0
+ ip ospf area 0
+ ip ospf hello-interval 1
+ ip ospf dead-interval 4
+router ospf
+ ospf router-id ` + RouterAddress + `
+ timers throttle spf 0 50 200
+ timers lsa min-arrival 0
+`
+	if _, err := r.run(ctx, strings.NewReader(conf), "sh", "-c", "cat > /etc/frr/ospfd.conf; chown frr:frr /etc/frr/ospfd.conf"); err != nil {
+		return nil, err
+	}
+	return r.daemon(nil, "/usr/lib/frr/ospfd", "-A", "127.0.0.1")
+}
+
+// GuardPeers has the router watch both nodes' IPv4 sessions by BFD, 100 ms
+// times 3, until undo is called.
+func (r *Router) GuardPeers(ctx context.Context) (undo func(), err error) {
+	bfdd, err := r.daemon(nil, "/usr/lib/frr/bfdd", "-A", "127.0.0.1")
+	if err != nil {
+		return nil, err
+	}
+	configure := func(ctx context.Context, word string) error {
+		args := []string{"-c", "configure terminal", "-c", fmt.Sprintf("router bgp %d", RouterASN)}
+		for _, node := range []string{"10.77.0.21", "10.77.0.22"} {
+			args = append(args, "-c", word+"neighbor "+node+" bfd")
+		}
+		_, err := r.Run(ctx, "vtysh", append([]string{"-d", "bgpd"}, args...)...)
+		return err
+	}
+	err = Poll(ctx, 10*time.Second, func(ctx context.Context) error {
+		if _, err := r.Run(ctx, "vtysh", "-d", "bfdd", "-c", "configure terminal", "-c", "bfd", "-c", "profile fast", "-c", "transmit-interval 100", "-c", "receive-interval 100"); err != nil {
+			return err
+		}
+		return configure(ctx, "")
+	})
+	return func() { _ = configure(context.Background(), "no "); bfdd.Kill() }, err
+}

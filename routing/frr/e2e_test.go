@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -247,6 +248,7 @@ func TestE2EBGP(t *testing.T) {
 	low := uint32(5)
 	want.Prefixes = pfx("203.0.113.10/32", "2001:db8::10/128")
 	want.Prefixes[0].MED = &low
+	want.Peers = slices.Clone(want.Peers)
 	want.Peers[0].Export = routing.Export{Prepend: 1, MED: 10, Communities: []string{"65010:7"}}
 	keep(t, l, s, want)
 	took := l.Eventually("new attributes", 10*time.Second, func() bool {
@@ -258,9 +260,11 @@ func TestE2EBGP(t *testing.T) {
 		t.Error("a session was touched")
 	}
 	// Another hold time: that session starts anew, the other does not.
+	want.Peers = slices.Clone(want.Peers) // what Set was given is not ours to change
 	want.Peers[1].HoldTime = 12 * time.Second
 	keep(t, l, s, want)
-	l.Eventually("six again", 20*time.Second, func() bool { return established(routingtest.Node6) == 2 && up() })
+	took = l.Eventually("six again", 20*time.Second, func() bool { return established(routingtest.Node6) == 2 && up() })
+	t.Logf("another hold time: that session again after %s", took)
 	if established(routingtest.Node) != 1 {
 		t.Error("edge was touched")
 	}

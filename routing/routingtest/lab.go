@@ -87,6 +87,9 @@ func wire(t *testing.T) {
 	for _, line := range []string{
 		"ip netns add " + nodeNS,
 		"ip netns add " + routerNS,
+		// Link-local addresses are ready at once: FRR drops what names one in doubt.
+		"ip netns exec " + nodeNS + " sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0",
+		"ip netns exec " + routerNS + " sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0",
 		"ip link add eth0 netns " + nodeNS + " type veth peer name eth0 netns " + routerNS,
 		"ip -n " + nodeNS + " addr add " + Node + "/24 dev eth0",
 		"ip -n " + nodeNS + " addr add " + Node6 + "/64 dev eth0 nodad",

@@ -1,0 +1,69 @@
+package sentinel
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vipilot/vipilot/internal/supervise"
+	"github.com/vipilot/vipilot/routing"
+	"github.com/vipilot/vipilot/routing/remote"
+	"github.com/vipilot/vipilot/routing/routingtest"
+)
+
+// TestE2EFRRGate: the gate before FRR holds without a controller.
+func TestE2EFRRGate(t *testing.T) {
+	l := routingtest.Enter(t)
+	if l == nil {
+		return
+	}
+	l.StartDaemons(map[string]string{"ospfd": "interface eth0\n ip ospf area 0\n ip ospf hello-interval 1\n ip ospf dead-interval 4\n ip ospf network point-to-point\nrouter ospf\n ospf router-id " +
+		routingtest.Router + "\n timers throttle spf 0 50 200\n timers lsa min-arrival 0\n"})
+	dir, err := os.MkdirTemp("/run", "vipilot-sentinel-") // FRR's user must be able to enter it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{Lab: l, t: t, dir: dir}
+	b.startHAProxy()
+	t.Cleanup(func() {
+		if p, err := supervise.Adopt(filepath.Join(dir, remote.Record)); err == nil {
+			_ = p.Stop(syscall.SIGTERM, 10*time.Second)
+		}
+		if left := routingtest.Run(t, "ps ax"); strings.Contains(left, dir+"/frr") {
+			t.Errorf("left running:\n%s", left)
+		}
+	})
+	b.connect()
+	want := remote.Want{Gate: b.gate, TrackFile: filepath.Join(dir, "track"), Routing: routing.Config{OSPF: &routing.OSPF{
+		RouterID: netip.MustParseAddr(routingtest.Node), Area: netip.MustParseAddr("0.0.0.0"), HelloInterval: time.Second, DeadInterval: 4 * time.Second,
+		Interfaces: []routing.OSPFInterface{{Name: "eth0"}}, Prefixes: []routing.Prefix{{Prefix: netip.MustParsePrefix(vip + "/32"), VIP: "v", WhileHeld: true}},
+	}}}
+	if _, err := b.client.Set(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	routed := func() bool { return l.HasRouteBy("ospf", vip) }
+	routingtest.Run(t, "ip addr add "+vip+"/32 dev eth0")
+	l.Eventually("route", slow, routed)
+	t.Cleanup(func() { s, _ := b.client.State(); t.Logf("state: %+v", s) })
+	l.Eventually("state", slow, func() bool {
+		s, ok := b.client.State()
+		return ok && len(s.Announced) == 1 && len(s.Neighbors) == 1 && s.FRR["ospfd"].PID > 0
+	})
+	b.cancel() // the controller is dead from here on
+	routingtest.Run(t, "ip addr del "+vip+"/32 dev eth0")
+	t.Logf("election lost: no route after %s", l.Eventually("no route", quick, func() bool { return !routed() }))
+	routingtest.Run(t, "ip addr add "+vip+"/32 dev eth0")
+	t.Logf("election won: route after %s", l.Eventually("route", quick, routed))
+	if err := syscall.Kill(b.gate.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("HAProxy dead: no route after %s", l.Eventually("no route", quick, func() bool { return !routed() }))
+}
