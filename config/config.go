@@ -176,6 +176,9 @@ type Service struct {
 type TCP struct {
 	Port uint16
 	SNI  []string // lower case; TLS passthrough by server name
+	// AcceptProxy are the networks that speak the PROXY protocol to this port,
+	// and must; everybody else is taken as they come.
+	AcceptProxy []netip.Prefix
 	// Deny and Allow say which clients may connect: Deny goes first, an empty
 	// Allow is everybody.
 	Deny, Allow []netip.Prefix

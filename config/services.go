@@ -45,10 +45,11 @@ func readService(v value) Service {
 func readTCP(v value) *TCP {
 	var t TCP
 	object([]value{v}, keys{
-		"port":  into(&t.Port, asPort),
-		"sni":   into(&t.SNI, someOf(asHostName)),
-		"allow": into(&t.Allow, someOf(asNetwork)),
-		"deny":  into(&t.Deny, someOf(asNetwork)),
+		"port":         into(&t.Port, asPort),
+		"sni":          into(&t.SNI, someOf(asHostName)),
+		"accept_proxy": into(&t.AcceptProxy, someOf(asNetwork)),
+		"allow":        into(&t.Allow, someOf(asNetwork)),
+		"deny":         into(&t.Deny, someOf(asNetwork)),
 	}, "port")
 	return &t
 }

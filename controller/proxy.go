@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -88,11 +89,13 @@ func wantFrontends(cfg *config.Config, services []config.Service, obtained *Obta
 			}
 		case len(s.TCP.SNI) > 0:
 			f := at(s, s.TCP.Port, haproxy.TCP)
+			f.AcceptProxy = union(f.AcceptProxy, s.TCP.AcceptProxy)
 			for _, name := range s.TCP.SNI {
 				f.Routes = append(f.Routes, haproxy.Route{Host: name, Backend: s.Name})
 			}
 		default:
-			at(s, s.TCP.Port, haproxy.TCP).Default = s.Name
+			f := at(s, s.TCP.Port, haproxy.TCP)
+			f.Default, f.AcceptProxy = s.Name, s.TCP.AcceptProxy
 		}
 	}
 	frontends := make([]haproxy.Frontend, 0, len(found))
@@ -162,4 +165,16 @@ func checkHost(service config.Service) string {
 		}
 	}
 	return ""
+}
+
+// union is a and what b has more; services that share a port share who may
+// speak the PROXY protocol to it.
+func union(a, b []netip.Prefix) []netip.Prefix {
+	all := slices.Clone(a)
+	for _, network := range b {
+		if !slices.Contains(all, network) {
+			all = append(all, network)
+		}
+	}
+	return all
 }

@@ -50,7 +50,7 @@ func checkConfig(want Config, known func(*Backend) bool) error {
 			errs = append(errs, fmt.Errorf("frontend %q: names must be sorted and unique (after %q)", f.Name, last))
 		}
 		last = f.Name
-		errs = append(errs, checkFrontend(f, backends), checkTLS(f, certs))
+		errs = append(errs, checkFrontend(f, backends), checkAcceptProxy(f), checkTLS(f, certs))
 	}
 	return errors.Join(append(errs, checkTier(want))...)
 }

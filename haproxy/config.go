@@ -45,7 +45,8 @@ type Frontend struct {
 	// paths are compared as servers may read them, %61 like a.
 	Guarded bool
 
-	Splits []Split // of the backends it leads to; leave nil, Set fills it in
+	AcceptProxy []netip.Prefix // tcp: who speaks the PROXY protocol; all others are taken as they come
+	Splits      []Split        // of the backends it leads to; leave nil, Set fills it in
 }
 
 // Bind is one listening socket; always rendered `transparent`.

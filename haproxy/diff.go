@@ -117,6 +117,8 @@ func frontendCause(o, n *Frontend) string {
 		return "frontend " + n.Name + ": binds changed"
 	case o.lookups() != n.lookups():
 		return "frontend " + n.Name + ": kind of routes changed"
+	case !slices.Equal(o.AcceptProxy, n.AcceptProxy):
+		return "frontend " + n.Name + ": accept_proxy changed"
 	case !reflect.DeepEqual(o.splitShape(), n.splitShape()):
 		return "frontend " + n.Name + ": sets of a split changed"
 	case o.Mode != n.Mode, o.Default != n.Default, o.RedirectPort != n.RedirectPort, o.Profile != n.Profile, o.ClientTimeout != n.ClientTimeout, o.Guarded != n.Guarded:

@@ -97,7 +97,7 @@ func goldens(t testing.TB) map[string]Config {
 		"via_tier": viaTier("10.77.0.11:7080"),
 		"tcp": {
 			Frontends: []Frontend{
-				{Name: "tcp_intra_5432", Mode: TCP, Binds: []Bind{bind("10.77.0.101:5432")}, Default: "db"},
+				{Name: "tcp_intra_5432", Mode: TCP, AcceptProxy: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}, Binds: []Bind{bind("10.77.0.101:5432")}, Default: "db"},
 				{Name: "tcp_public_443", Mode: TCP, Binds: []Bind{bind("203.0.113.10:443")},
 					Routes: []Route{{Host: "db.example.net", Backend: "db"}, {Host: "*.example.net", Backend: "pass"}}},
 				{Name: "tcp_public_9", Mode: TCP, Binds: []Bind{bind("203.0.113.10:9")}},

@@ -272,6 +272,7 @@ func (f Frontend) writeLookups(w *strings.Builder) {
 // tcpRules writes the rules that choose a tcp backend, by the server name in
 // the TLS hello where routes are given. Nothing is decrypted.
 func (f Frontend) tcpRules(w *strings.Builder) {
+	f.writeAcceptProxy(w)
 	l := f.lookups()
 	if l != (lookups{}) {
 		fmt.Fprintf(w, "  tcp-request inspect-delay 5s\n")
