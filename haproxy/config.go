@@ -15,6 +15,9 @@ type Config struct {
 	MaxConn   int        // 0 = derived from the file descriptor limit
 	Peers     Peers      // who shares stick tables; written when a backend has one
 	Raw       Raw
+	// Closing asks HTTP/1 clients to reconnect: every answer ends their
+	// connection. Switched on before the addresses move to another node.
+	Closing bool
 }
 
 // Raw are lines of the operator's own for the sections all share, see [CheckRaw].

@@ -165,7 +165,7 @@ func backendCause(o, n *Backend) string {
 // reachable is as much of want as runtime updates can make of have: what stands
 // meanwhile when a reload is due but must wait, or fails.
 func reachable(have, want Config) Config {
-	got := Config{MaxConn: have.MaxConn, Peers: have.Peers, Raw: have.Raw, Tier: have.Tier}
+	got := Config{Closing: want.Closing, MaxConn: have.MaxConn, Peers: have.Peers, Raw: have.Raw, Tier: have.Tier}
 	known := make(map[string]bool, len(have.Backends))
 	for o, n := range pairs(have.Backends, want.Backends, backendName) {
 		switch {

@@ -73,6 +73,10 @@ func Render(want Config, paths Paths) (Files, error) {
 		writeTier(&text, want.Tier, paths)
 		files[tierCertificate] = want.Tier.Certificate
 	}
+	if want.closes() {
+		e := want.closingEntry()
+		files[closingMap] = []byte(e.key + " " + e.value + "\n")
+	}
 	for _, b := range want.Backends {
 		writeBackend(&text, b, want.sharesTables())
 		b.addTLSFiles(files)

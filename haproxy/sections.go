@@ -101,6 +101,7 @@ func writeFrontend(w *strings.Builder, f Frontend) {
 	fmt.Fprintf(w, "  http-request del-header X-Forwarded- -m beg%s\n  http-request del-header Forwarded%s\n", keep, keep)
 	fmt.Fprintf(w, "  http-request set-header X-Forwarded-Proto %s%s\n", scheme, keep)
 	fmt.Fprintf(w, "  http-request add-header X-Forwarded-For %%[src]%s\n", keep)
+	writeClosing(w)
 	if keep == "" {
 		f.httpRules(w)
 	}
