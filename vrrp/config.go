@@ -10,6 +10,7 @@ type Config struct {
 	Node      string     // router_id
 	Instances []Instance // sorted by Name; empty = keepalived is not needed
 	TrackFile string     // absolute; the sentinel writes 0 (fine) or 1 (fault) into it
+	Yield     bool       // any other node may have the addresses; switched without a reload
 }
 
 // Instance is one VRRP instance: it carries one VIP.

@@ -104,13 +104,17 @@ func (k *Keepalived) apply(ctx context.Context, want Config) (changed bool, err 
 	if err := k.adopt(ctx); err != nil {
 		return false, err
 	}
-	written, err := k.install(ctx, data)
+	yielded, err := k.setYield(want.Yield)
 	if err != nil {
 		return false, err
 	}
+	written, err := k.install(ctx, data)
+	if err != nil {
+		return yielded, err
+	}
 	k.want = &want
 	if k.running() && k.memory.read().Loaded == fingerprint(data) {
-		return written, nil
+		return written || yielded, nil
 	}
 	// Whatever happens next, these addresses may be on interfaces.
 	if err := k.memory.edit(func(m *kept) { m.Held = union(m.Held, want.holdings()) }); err != nil {

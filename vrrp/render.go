@@ -26,8 +26,8 @@ const (
 
 // file is what the template is filled with.
 type file struct {
-	Node, FIFO, TrackFile string
-	Instances             []instanceText
+	Node, FIFO, TrackFile, YieldFile string
+	Instances                        []instanceText
 }
 
 type instanceText struct {
@@ -36,6 +36,7 @@ type instanceText struct {
 	Version                      int
 	AdvertInterval, PreemptDelay string
 	Preempt                      bool
+	YieldWeight                  int
 	Source                       netip.Addr
 	UnicastPeers                 []netip.Addr
 	Password, Anchor             string
@@ -49,7 +50,7 @@ func Render(want Config, runDir string) ([]byte, error) {
 	if err := want.validate(runDir); err != nil {
 		return nil, fmt.Errorf("render keepalived.conf: %w", err)
 	}
-	f := file{Node: want.Node, FIFO: filepath.Join(runDir, fifoFile), TrackFile: want.TrackFile}
+	f := file{Node: want.Node, FIFO: filepath.Join(runDir, fifoFile), TrackFile: want.TrackFile, YieldFile: filepath.Join(runDir, yieldFile)}
 	for _, i := range want.Instances {
 		f.Instances = append(f.Instances, i.text())
 	}
@@ -72,6 +73,9 @@ func (i Instance) text() instanceText {
 	}
 	if i.Password != "" {
 		t.Version = 2
+	}
+	if i.Preempt {
+		t.YieldWeight = yieldWeight
 	}
 	if i.PreemptDelay > 0 {
 		t.PreemptDelay = seconds(i.PreemptDelay)

@@ -1,0 +1,65 @@
+package vrrp
+
+import (
+	"testing"
+	"time"
+)
+
+// TestYield drains the master: the addresses go to the other node without a
+// reload, and with preemption without a moment in which nobody has them.
+func TestYield(t *testing.T) {
+	needRealDaemons(t)
+	for name, preempt := range map[string]bool{"preempting": true, "not preempting": false} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			a, b := l.nodes[0], l.nodes[1]
+			instance := quick(public())
+			instance.Preempt = preempt
+			l.elect(t, instance)
+			reloads := a.k.Status().Reloads
+			lost := probing(t, "203.0.113.10")
+
+			want := a.config(150, instance)
+			want.Yield = true
+			start := time.Now()
+			if !a.set(want) {
+				t.Error("nothing was changed")
+			}
+			eventually(t, "the other node has it", func() bool { return b.is("public", Master) && !a.is("public", Master) })
+			t.Logf("moved after %v, %d of the pings of then lost", b.last().At.Sub(start), lost())
+			if a.set(want) {
+				t.Error("the same again was a change")
+			}
+
+			// A successor of the controller does not take the node back by starting.
+			a.die()
+			a.controller()
+			a.set(want)
+			quiet(t, "still the other node's", func() bool { return b.is("public", Master) })
+
+			want.Yield = false
+			a.set(want)
+			if preempt {
+				eventually(t, "back", func() bool { return a.is("public", Master) && b.is("public", Backup) })
+			} else {
+				eventually(t, "a backup again", func() bool { return a.is("public", Backup) })
+			}
+			if got := a.k.Status().Reloads; got != 0 && got != reloads {
+				t.Errorf("%d reloads, had %d", got, reloads)
+			}
+		})
+	}
+}
+
+// TestYieldAlone: with nobody to take over, the node keeps what it serves.
+func TestYieldAlone(t *testing.T) {
+	needRealDaemons(t)
+	l := newLab(t)
+	a := l.nodes[0]
+	want := a.config(150, quick(public()))
+	a.set(want)
+	eventually(t, "master", func() bool { return a.is("public", Master) })
+	want.Yield = true
+	a.set(want)
+	quiet(t, "it stays the master", func() bool { return a.is("public", Master) && len(a.addresses()) == 3 })
+}

@@ -1,0 +1,40 @@
+package vrrp
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// yieldFile is tracked by every instance. 0: as configured. 1: any other node
+// may have the addresses. An instance that preempts goes to the lowest
+// priority, so that it holds them until another node has taken over; one that
+// does not would never be relieved that way and becomes a fault.
+const yieldFile = "yield.track"
+
+// yieldWeight brings every priority down to the lowest, for keepalived adds it
+// and then keeps to 1..254.
+const yieldWeight = -253
+
+// setYield writes the file, in place and with one write of constant length, so
+// that keepalived's inotify sees one change and never an empty file.
+func (k *Keepalived) setYield(yield bool) (changed bool, err error) {
+	name, value := filepath.Join(k.opts.RunDir, yieldFile), "0\n"
+	if yield {
+		value = "1\n"
+	}
+	if old, err := os.ReadFile(name); err == nil && string(old) == value {
+		return false, nil
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
+	if err != nil {
+		return false, fmt.Errorf("write track file: %w", err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte(value), 0); err != nil {
+		return false, fmt.Errorf("write track file: %w", err)
+	}
+	return true, nil
+}
