@@ -2,7 +2,6 @@ package controller
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -36,7 +35,11 @@ func wantRouting(in Input, node config.Node, d *Desired) routing.Config {
 		}
 		for _, a := range vip.Addresses {
 			if vip.Announce.BGP && want.ASN != 0 {
-				want.Prefixes = append(want.Prefixes, wantPrefix(vip, a))
+				p := wantPrefix(vip, a)
+				if in.Stage != InService {
+					p.Standby = nil // a node on its way out stands by for nobody
+				}
+				want.Prefixes = append(want.Prefixes, p)
 			}
 			if vip.Announce.OSPF && want.OSPF != nil {
 				want.OSPF.Prefixes = append(want.OSPF.Prefixes, routing.Prefix{Prefix: netip.PrefixFrom(a, a.BitLen()), VIP: vip.Name, WhileHeld: true})
@@ -103,10 +106,10 @@ func wantPrefix(vip config.VIP, a netip.Addr) routing.Prefix {
 // silence returns why a VIP must not be announced, or "" when it may.
 func silence(in Input, node config.Node, vip config.VIP, d *Desired) string {
 	switch {
-	case in.Leaving:
+	case in.Stage == Leaving:
 		return "the controller is leaving"
-	case node.Drain:
-		return fmt.Sprintf("node %s is drained (nodes.%s.state)", node.Name, node.Name)
+	case in.Stage != InService && vip.HA != config.VRRP: // the holder of a VRRP VIP announces it as long as it has it
+		return "node " + node.Name + " is being drained"
 	}
 	open := withoutFrontends(d.HAProxy, in.Taken).Frontends
 	if !slices.ContainsFunc(open, func(f haproxy.Frontend) bool { return binds(f, vip) }) {

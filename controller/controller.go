@@ -33,7 +33,7 @@ type Input struct {
 	Obtained *Obtained       // certificates that came over ACME
 	RunDir   string          // where sockets are
 	Drains   *Drains         // by hand
-	Leaving  bool            // the node is about to stop: announce nothing
+	Stage    Stage           // how far the node is on its way out of service
 	FRR      routing.FRR     // where FRR is, and whose
 	// Others are the other nodes that could be asked just now: by VIP, whether
 	// they have a ready endpoint. A node that is not there is unknown.

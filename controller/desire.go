@@ -26,7 +26,6 @@ type planner struct {
 	config     *config.Config
 	node       config.Node
 	tier       *Tier // not nil: node is the zero Node
-	leaving    bool
 	obtained   *Obtained
 	challenges *haproxy.Backend // nil = nothing comes over ACME
 	selection  *selection
@@ -69,7 +68,9 @@ func (p *planner) desire(in Input) (Desired, error) {
 		return d, nil
 	}
 	d.HAProxy.Raw = haproxy.Raw{Global: texts(in.Config.HAProxy.Global), Defaults: texts(in.Config.HAProxy.Defaults)}
+	d.HAProxy.Closing = in.Stage != InService
 	d.VRRP = wantVRRP(in.Config, p.node)
+	d.VRRP.Yield = in.Stage == Yielding || in.Stage == Leaving
 	d.Anycast = wantAnycast(in.Config, p.node)
 	d.Routing = wantRouting(in, p.node, &d)
 	return d, nil
@@ -77,7 +78,7 @@ func (p *planner) desire(in Input) (Desired, error) {
 
 // adopt forgets everything when the configuration is another one.
 func (p *planner) adopt(in Input) error {
-	if p.config == in.Config && p.name() == in.Node && p.tier == in.Tier && p.leaving == in.Leaving {
+	if p.config == in.Config && p.name() == in.Node && p.tier == in.Tier {
 		if p.obtained != in.Obtained {
 			p.obtained, p.frontends = in.Obtained, wantFrontends(in.Config, p.selection.services, in.Obtained)
 			p.growBranches()
@@ -96,7 +97,7 @@ func (p *planner) adopt(in Input) error {
 	}
 	services := servedBy(in.Config, node)
 	*p = planner{
-		config: in.Config, node: node, leaving: in.Leaving, obtained: in.Obtained,
+		config: in.Config, node: node, obtained: in.Obtained,
 		selection:  newSelection(services),
 		frontends:  wantFrontends(in.Config, services, in.Obtained),
 		challenges: wantChallenges(wantOrders(in.Config, node), in.RunDir),

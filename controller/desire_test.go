@@ -221,7 +221,11 @@ func TestPlacement(t *testing.T) {
 	if len(two.Anycast) != 1 || prefixes(two) != "203.0.113.53/32" {
 		t.Errorf("lb2: anycast %v, announced %q", two.Anycast, prefixes(two))
 	}
-	in.Leaving = true
+	in.Stage = Yielding
+	if d := desire(t, in); prefixes(d) != "" || !d.VRRP.Yield || !d.HAProxy.Closing {
+		t.Errorf("a node that is drained announces the anycast prefix %q, yields %v, closes %v", prefixes(d), d.VRRP.Yield, d.HAProxy.Closing)
+	}
+	in.Stage = Leaving
 	if got := prefixes(desire(t, in)); got != "" {
 		t.Errorf("a leaving node announces %q", got)
 	}
@@ -302,7 +306,7 @@ func mutate(t *testing.T, random *rand.Rand, in *Input) {
 			in.Answered[service] = fresh
 		}
 	case 4:
-		in.Leaving = !in.Leaving
+		in.Stage = []Stage{InService, Withdrawing, Yielding, Leaving}[random.IntN(4)]
 	case 5:
 		in.Config = load(t, strings.Replace(swarmed, "shop.example.net", fmt.Sprintf("shop%d.example.net", random.IntN(3)), 1))
 	}

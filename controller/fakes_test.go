@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -35,6 +36,9 @@ type node struct {
 	started   bool
 
 	instances []string
+	yields    bool // keepalived yields
+	relief    bool // another node is there to take over
+	closing   bool // HAProxy asks clients to reconnect
 	loopback  []netip.Addr
 	want      remote.Want
 	closed    []string // daemons closed, in order
@@ -87,7 +91,7 @@ func (f fakeProxy) Set(_ context.Context, want haproxy.Config) (haproxy.Change, 
 		f.reloads++
 		f.reloaded = time.Now()
 	}
-	f.servers, f.frontends, f.started = fresh, want.Frontends, true
+	f.servers, f.frontends, f.started, f.closing = fresh, want.Frontends, true, want.Closing
 	return change, nil
 }
 
@@ -129,7 +133,7 @@ func (f fakeElection) Set(_ context.Context, want vrrp.Config) (bool, error) {
 	if !f.started {
 		f.t.Error("keepalived was configured before HAProxy serves")
 	}
-	f.instances = nil
+	f.instances, f.yields = nil, want.Yield
 	for _, i := range want.Instances {
 		f.instances = append(f.instances, i.Name)
 	}
@@ -137,9 +141,16 @@ func (f fakeElection) Set(_ context.Context, want vrrp.Config) (bool, error) {
 }
 func (f fakeElection) Run(ctx context.Context) error { <-ctx.Done(); return nil }
 func (f fakeElection) Roles() <-chan vrrp.RoleChange { return f.roles }
-func (f fakeElection) Role(string) vrrp.Role         { return vrrp.Master }
-func (f fakeElection) Status() vrrp.Status           { return vrrp.Status{Running: true, PID: 200} }
-func (f fakeElection) Close(context.Context) error   { return f.close("keepalived") }
+func (f fakeElection) Role(string) vrrp.Role {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.yields && f.relief {
+		return vrrp.Backup
+	}
+	return vrrp.Master
+}
+func (f fakeElection) Status() vrrp.Status         { return vrrp.Status{Running: true, PID: 200} }
+func (f fakeElection) Close(context.Context) error { return f.close("keepalived") }
 
 type fakeRouter struct{ *node }
 
@@ -172,6 +183,9 @@ func (f fakeRouter) State() (remote.State, bool) {
 	defer f.mu.Unlock()
 	s := remote.State{PID: 300, HAProxyUp: true}
 	for _, p := range f.want.Routing.Prefixes {
+		if p.WhileHeld && f.yields && f.relief && !slices.Contains(f.loopback, p.Prefix.Addr()) {
+			continue
+		}
 		s.Announced = append(s.Announced, p.Prefix)
 		s.Held = append(s.Held, p.Prefix.Addr())
 	}

@@ -3,26 +3,21 @@ package controller
 import (
 	"context"
 	"errors"
-	"net/netip"
-	"slices"
 	"time"
-
-	"github.com/vipilot/vipilot/config"
 )
 
-// leave ends the node's part in order: withdraw, wait for the routers, give
-// up the VIPs, drain, stop.
+// leave ends the node's part in order: withdraw what others announce too, wait
+// for the routers, hand the VIPs over, drain, stop. It runs on the loop's
+// goroutine, after the loop.
 func (l *loop) leave(ctx context.Context) error {
-	l.log.Info("leaving in order: withdraw, give up the VIPs, drain, stop")
-	l.in.Leaving = true
-	elsewhere := l.servedElsewhere()
+	l.log.Info("leaving in order: withdraw, hand the VIPs over, drain, stop")
+	l.departure.ending = true
 	if l.in.Config != nil {
-		_, err := l.round(ctx)
-		l.after(ctx, err)
-		l.publish("leaving: withdrawn")
-	}
-	if elsewhere { // routers get time to act before anything behind them stops
-		time.Sleep(l.in.Config.Routing.Converge)
+		l.settle(ctx, "leaving")
+		l.pump(ctx, l.in.Config.Routing.Converge+time.Second, func() bool { return l.in.Stage == Yielding })
+		l.pump(ctx, l.patience(), func() bool { return len(l.masterOf()) == 0 })
+		l.in.Stage = Leaving
+		l.settle(ctx, "leaving: withdrawn")
 	}
 	err := errors.Join(l.election.Close(ctx), l.addresses.Close())
 	l.publish("leaving: VIPs given up")
@@ -39,19 +34,17 @@ func (l *loop) leave(ctx context.Context) error {
 	return errors.Join(err, l.router.Close(ctx))
 }
 
-// servedElsewhere reports whether this node announces a VIP that other nodes
-// announce at the same time, so that waiting for the routers loses nothing. A
-// VRRP VIP has no other announcer until this node gives it up: for it, waiting
-// would be an outage.
-func (l *loop) servedElsewhere() bool {
-	state, ok := l.router.State()
-	if !ok || l.in.Config == nil {
-		return false
-	}
-	for _, vip := range l.in.Config.VIPs {
-		if vip.HA != config.VRRP && slices.ContainsFunc(state.Announced, func(p netip.Prefix) bool { return slices.Contains(vip.Addresses, p.Addr()) }) {
-			return true
+// pump goes on with the loop's work until done, for d at most.
+func (l *loop) pump(ctx context.Context, d time.Duration, done func() bool) {
+	deadline := time.After(d)
+	for !done() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-deadline:
+			return
+		case e := <-l.inbox:
+			l.settle(ctx, l.take(e))
 		}
 	}
-	return false
 }

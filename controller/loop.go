@@ -61,6 +61,7 @@ type loop struct {
 	issued    map[acme.Key]acme.Certificate
 	trial     *config.Config // the configuration to go back to when a component refuses the new one
 	rollout   rollout
+	departure departure
 	retry     time.Duration // grows with each round that fails
 	complaint string        // the failure that was logged last
 	next      *time.Timer   // asks for another round
@@ -147,6 +148,7 @@ func (l *loop) settle(ctx context.Context, cause string) {
 	began := time.Now()
 	l.inherit()
 	l.observe()
+	l.depart(ctx)
 	l.orderCertificates()
 	changed, err := l.round(ctx)
 	if err != nil && l.trial != nil {

@@ -13,9 +13,9 @@ import (
 // Priorities of VRRP instances: the first node of a VIP has the top one, each
 // further node a step less. 255 would mean owning the address, 0 leaving.
 const (
-	topPriority     = 200
-	priorityStep    = 10
-	drainedPriority = 1
+	topPriority    = 200
+	priorityStep   = 10
+	lowestPriority = 2 // 1 is for nodes that yield
 )
 
 // wantVRRP makes one instance for each VRRP VIP that lists this node. The
@@ -38,9 +38,6 @@ func wantVRRP(cfg *config.Config, node config.Node) vrrp.Config {
 		if vip.VRRP.AdvertInterval%time.Second == 0 {
 			instance.Password = vip.VRRP.Password.Reveal()
 		}
-		if node.Drain {
-			instance.Priority = drainedPriority
-		}
 		if vip.VRRP.Unicast {
 			instance.UnicastPeers = otherAddresses(cfg, vip, node)
 		}
@@ -50,8 +47,8 @@ func wantVRRP(cfg *config.Config, node config.Node) vrrp.Config {
 }
 
 func priority(rank, nodes int) uint8 {
-	step := min(priorityStep, (topPriority-drainedPriority-1)/max(nodes, 1))
-	return uint8(max(drainedPriority+1, topPriority-rank*step))
+	step := min(priorityStep, (topPriority-lowestPriority)/max(nodes, 1))
+	return uint8(max(lowestPriority, topPriority-rank*step))
 }
 
 func otherAddresses(cfg *config.Config, vip config.VIP, node config.Node) []netip.Addr {

@@ -35,7 +35,7 @@ type prospect struct {
 func foresee(cfg *config.Config, view View) (*prospect, error) {
 	all := &prospect{cfg: cfg, nodes: cfg.Nodes, want: make(map[string]*Desired)}
 	for _, node := range cfg.Nodes {
-		want, err := decide(Input{Node: node.Name, Config: cfg, Hosts: view.Hosts, Obtained: standIns(cfg)}, view.Given)
+		want, err := decide(Input{Node: node.Name, Config: cfg, Hosts: view.Hosts, Obtained: standIns(cfg), Stage: lastStage(node)}, view.Given)
 		if err != nil {
 			return nil, fmt.Errorf("node %s: %w", node.Name, err)
 		}
@@ -82,7 +82,7 @@ func (p *prospect) without(lost losses) *prospect {
 		}
 		left.health = haproxy.NewVerdicts(single)
 		want.Silent = make(map[string]string)
-		want.Routing = wantRouting(Input{Node: node.Name, Config: p.cfg, Health: left.health}, node, &want)
+		want.Routing = wantRouting(Input{Node: node.Name, Config: p.cfg, Health: left.health, Stage: lastStage(node)}, node, &want)
 		left.nodes, left.want[node.Name] = append(left.nodes, node), &want
 	}
 	return left
@@ -135,9 +135,21 @@ func (p *prospect) holders(vip config.VIP) []string {
 	return holders
 }
 
+// lastStage is where a node is in the end.
+func lastStage(node config.Node) Stage {
+	if node.Drain {
+		return Yielding
+	}
+	return InService
+}
+
 func (p *prospect) priority(node config.Node, vip config.VIP) uint8 {
-	for _, instance := range p.want[node.Name].VRRP.Instances {
+	election := p.want[node.Name].VRRP
+	for _, instance := range election.Instances {
 		if instance.Name == vip.Name {
+			if election.Yield {
+				return 1
+			}
 			return instance.Priority
 		}
 	}

@@ -38,7 +38,8 @@ type GivenEndpoint struct {
 // uses VRRP, frr.conf where FRR speaks, and routes.json. Sockets are named below runDir. Without given
 // endpoints every VIP counts as served.
 func Render(cfg *config.Config, node string, given Given, runDir string) (map[string][]byte, error) {
-	want, err := Desire(Input{Node: node, Config: cfg, RunDir: runDir, Obtained: temporaries(cfg)})
+	n, _ := cfg.Node(node)
+	want, err := Desire(Input{Node: node, Config: cfg, RunDir: runDir, Obtained: temporaries(cfg), Stage: lastStage(n)})
 	if err != nil {
 		return nil, err
 	}
@@ -48,9 +49,8 @@ func Render(cfg *config.Config, node string, given Given, runDir string) (map[st
 	if given == nil {
 		cfg = assumeServing(cfg)
 	}
-	n, _ := cfg.Node(node)
 	want.Silent = make(map[string]string)
-	want.Routing = wantRouting(Input{Node: node, Config: cfg, Health: want.allUp()}, n, &want)
+	want.Routing = wantRouting(Input{Node: node, Config: cfg, Health: want.allUp(), Stage: lastStage(n)}, n, &want)
 	return want.files(runDir)
 }
 

@@ -64,6 +64,7 @@ func (l *loop) makeReport() *status.Report {
 		Certificates: l.reportCertificates(),
 		Drained:      l.in.Drains.report(),
 	}
+	r.Stage = l.stage(r)
 	r.Ready = l.in.Config != nil && l.applied.revision == l.in.Config.Revision && l.applied.refusal == nil &&
 		l.applied.errs.join() == nil && !l.applied.behind && len(l.waiting) == 0 && r.Components.HAProxy.State == "running"
 	for _, h := range r.Hosts {

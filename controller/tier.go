@@ -65,7 +65,7 @@ func (p *planner) adoptTier(in Input) error {
 		return fmt.Errorf("the configuration is not the one of host %q alone", in.Node)
 	}
 	*p = planner{
-		config: in.Config, tier: in.Tier, leaving: in.Leaving,
+		config: in.Config, tier: in.Tier,
 		selection: newSelection(in.Config.Services),
 		direct:    direct(in.Config),
 		views:     make(map[string]*view),

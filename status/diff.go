@@ -22,6 +22,7 @@ func Diff(old, new *Report, cause string) []Event {
 	}
 	d := diff{cause: cause}
 	d.value("node", new.Node, ready(old), ready(new))
+	d.value("stage", new.Node, old.Stage, new.Stage)
 	d.config(old.Config, new.Config)
 	d.components(old.Components, new.Components)
 	d.states("host", "", hostStates(old), hostStates(new))

@@ -13,9 +13,12 @@ import "time"
 
 // Report is GET /v1/status. Field names are the contract's, section 6.
 type Report struct {
-	Node         string                 `json:"node"`
-	Version      string                 `json:"version"`
-	Ready        bool                   `json:"ready"` // everything wanted is applied
+	Node    string `json:"node"`
+	Version string `json:"version"`
+	Ready   bool   `json:"ready"` // everything wanted is applied
+	// Stage is how far the node is on its way out of service: in service,
+	// withdrawing, yielding, drained, leaving.
+	Stage        string                 `json:"stage,omitempty"`
 	Config       Config                 `json:"config"`
 	Components   Components             `json:"components"`
 	Hosts        map[string]Host        `json:"hosts"`
@@ -147,7 +150,7 @@ type Rejection struct {
 type Event struct {
 	ID      uint64    `json:"id"`
 	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind"`    // endpoint, host, vip, prefix, config, component, node
+	Kind    string    `json:"kind"`    // endpoint, host, vip, prefix, config, component, node, stage
 	Subject string    `json:"subject"` // todo app1/web-1
 	From    string    `json:"from,omitempty"`
 	To      string    `json:"to,omitempty"`

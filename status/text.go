@@ -63,6 +63,9 @@ func (p *page) head(r *Report) {
 		revision += ", applied " + age(p.now.Sub(*at)) + " ago"
 	}
 	p.line(paint{off, "  " + revision + ", vipilot " + r.Version})
+	if r.Stage != "" && r.Stage != "in service" {
+		p.line(paint{warn, "! node: " + r.Stage})
+	}
 	for _, reason := range r.Unready() {
 		p.line(paint{bad, "! " + reason})
 	}

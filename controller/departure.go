@@ -1,0 +1,120 @@
+package controller
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/status"
+	"github.com/vipilot/vipilot/vrrp"
+)
+
+// Stage is how far this node is on its way out of service. Each step leaves
+// traffic a way before it closes the next one, see docs/decisions/0007.
+type Stage string
+
+// The stages, in their order.
+const (
+	InService Stage = ""
+	// Withdrawing: what other nodes announce at the same time is withdrawn
+	// here, and HTTP clients are asked to reconnect.
+	Withdrawing Stage = "withdrawing"
+	// Yielding: any other node may have the VRRP VIPs. This one serves and
+	// announces what nobody takes.
+	Yielding Stage = "yielding"
+	// Leaving: the controller ends, and nothing is announced any more.
+	Leaving Stage = "leaving"
+)
+
+// departure is the way out as the loop goes it.
+type departure struct {
+	ending bool      // the controller ends
+	since  time.Time // when the present stage began
+}
+
+// depart moves to the next stage when its time has come, and asks for a round
+// at the time of the one after.
+func (l *loop) depart(ctx context.Context) {
+	d, now := &l.departure, time.Now()
+	step := func(to Stage) {
+		if l.in.Stage != to {
+			l.log.Info("node", "from", orInService(l.in.Stage), "to", orInService(to))
+			l.in.Stage, d.since = to, now
+		}
+	}
+	switch {
+	case l.in.Stage == Leaving:
+	case !d.ending && !l.wantedOut():
+		step(InService)
+	case l.in.Stage == Yielding:
+	case l.in.Stage == InService && !l.carriesTraffic():
+		step(Yielding)
+	case l.in.Stage == InService:
+		step(Withdrawing)
+	}
+	if l.in.Stage != Withdrawing {
+		return
+	}
+	if left := l.in.Config.Routing.Converge - now.Sub(d.since); left > 0 {
+		l.again(ctx, left)
+		return
+	}
+	step(Yielding)
+}
+
+func orInService(s Stage) string {
+	if s == InService {
+		return "in service"
+	}
+	return string(s)
+}
+
+// wantedOut reports whether the configuration drains this node.
+func (l *loop) wantedOut() bool {
+	node, ok := l.in.Config.Node(l.in.Node)
+	return ok && node.Drain
+}
+
+// carriesTraffic reports whether clients may come to this node now.
+func (l *loop) carriesTraffic() bool {
+	state, _ := l.router.State()
+	return len(state.Announced) > 0 || len(l.masterOf()) > 0
+}
+
+// masterOf are the VRRP VIPs that this node carries.
+func (l *loop) masterOf() []config.VIP {
+	var vips []config.VIP
+	for _, vip := range l.in.Config.VIPs {
+		if vip.HA == config.VRRP && slices.Contains(vip.Nodes, l.in.Node) && l.election.Role(vip.Name) == vrrp.Master {
+			vips = append(vips, vip)
+		}
+	}
+	return vips
+}
+
+// patience is how long another node may take until it has a VIP that this one
+// yields: three adverts and a skew, and the delay before it preempts.
+func (l *loop) patience() time.Duration {
+	longest := time.Duration(0)
+	for _, vip := range l.masterOf() {
+		if len(vip.Nodes) > 1 {
+			longest = max(longest, 4*vip.VRRP.AdvertInterval+vip.VRRP.PreemptDelay+500*time.Millisecond)
+		}
+	}
+	return longest
+}
+
+// stage is the word for how far the node is: drained once nothing comes to it
+// any more.
+func (l *loop) stage(r *status.Report) string {
+	if l.in.Stage != Yielding {
+		return orInService(l.in.Stage)
+	}
+	for _, vip := range r.VIPs {
+		if len(vip.Announced) > 0 || vip.HA == string(config.VRRP) && vip.Role == string(vrrp.Master) {
+			return string(Yielding)
+		}
+	}
+	return "drained"
+}

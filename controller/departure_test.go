@@ -1,0 +1,97 @@
+package controller
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// anycasting is pair with the anycast VIP on lb1 as well.
+var anycasting = strings.Replace(pair, "nodes: [lb2]", "nodes: [lb1, lb2]", 1)
+
+// TestDrainInOrder: first what others announce too goes and clients are asked
+// to reconnect, then, after the routers had their time, VIPs are handed over;
+// a VRRP VIP is announced for as long as this node has it.
+func TestDrainInOrder(t *testing.T) {
+	for name, relief := range map[string]bool{"another node takes over": true, "nobody takes over": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNode(t)
+				n.relief = relief
+				active, drained := load(t, anycasting), load(t, strings.Replace(anycasting, "lb1: {", "lb1: {state: drain, ", 1))
+				l, engines := testLoop(t, n, active)
+				defer start(t, l)()
+				engines["app1"].snapshots <- snapshot("app1", web(1, "app", "todo"))
+				engines["app2"].snapshots <- snapshot("app2")
+				synctest.Wait()
+				answered(t, l)
+				check := func(stage string, announced int, closing, yields bool) {
+					t.Helper()
+					n.mu.Lock()
+					defer n.mu.Unlock()
+					if got := l.board.Report().Stage; got != stage {
+						t.Errorf("stage %q, want %q", got, stage)
+					}
+					if len(n.want.Routing.Prefixes) != announced || n.closing != closing || n.yields != yields {
+						t.Errorf("%s: %d prefixes wanted, closing %v, yields %v; want %d, %v, %v",
+							stage, len(n.want.Routing.Prefixes), n.closing, n.yields, announced, closing, yields)
+					}
+				}
+				check("in service", 3, false, false)
+				offered(t, l, drained)
+				check("withdrawing", 2, true, false)
+				time.Sleep(active.Routing.Converge - time.Millisecond)
+				synctest.Wait()
+				check("withdrawing", 2, true, false)
+				time.Sleep(time.Millisecond)
+				synctest.Wait()
+				last := "yielding" // alone, it goes on serving
+				if relief {
+					last = "drained"
+				}
+				check(last, 2, true, true)
+				offered(t, l, active)
+				check("in service", 3, false, false)
+			})
+		})
+	}
+}
+
+// TestStartsDrained: a node that starts drained has nothing to wait for.
+func TestStartsDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		l, engines := testLoop(t, n, load(t, strings.Replace(anycasting, "lb1: {", "lb1: {state: drain, ", 1)))
+		l.election = fakeElection{n}
+		n.yields, n.relief = true, true // as its predecessor left keepalived
+		defer start(t, l)()
+		engines["app1"].snapshots <- snapshot("app1", web(1, "app", "todo"))
+		synctest.Wait()
+		if r := l.board.Report(); r.Stage != "drained" || n.announced() != 0 {
+			t.Errorf("stage %q, %d announced", r.Stage, n.announced())
+		}
+	})
+}
+
+// TestLeaveWaits: the end of the controller goes the same way, and does not
+// wait for ever for a node that is not there.
+func TestLeaveWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		l, engines := testLoop(t, n, load(t, pair))
+		stop := start(t, l)
+		engines["app1"].snapshots <- snapshot("app1", web(1, "app", "todo"))
+		synctest.Wait()
+		answered(t, l)
+		stop()
+		began := time.Now()
+		if err := l.leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// Converge, then three adverts and a skew, 5s of preempt delay, and a little.
+		if took := time.Since(began); took < 2*time.Second || took > 15*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
