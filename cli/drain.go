@@ -29,19 +29,34 @@ func (p Program) drainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drain [node | host NAME | endpoint NAME]",
 		Short: "Take something out of service in order, or back into it",
-		Long: `Takes an endpoint, or all endpoints of a host, out of service on this node: no new sessions,
-those that run finish within the service's drain time, then the server is removed. It is
-remembered across restarts until --undo, under the name, whoever bears it meanwhile.
+		Long: `Takes this node, an endpoint, or all endpoints of a host out of service. It is remembered across
+restarts until --undo, under the name, whoever bears it meanwhile.
 
-NAME is as vipilot status shows it: app1/web-1, 10.77.0.40:5432, or a host's name. Every node
-has to be told. With --wait it returns when no session is left; the exit code is 1 when some
-still are at --timeout.`,
-		Example: `  vipilot drain endpoint app1/web-1 --wait --timeout 1m
+The node (no argument, or node) withdraws what other nodes announce too and asks HTTP clients to
+reconnect; after routing.converge it hands its VIPs to the other nodes. What nobody takes, it
+goes on serving.
+
+An endpoint or a host gets no new sessions from this node, those that run finish within the
+service's drain time, then the server is removed. Every node has to be told. NAME is as vipilot
+status shows it: app1/web-1, 10.77.0.40:5432, or a host's name.
+
+With --wait it returns when nothing comes any more and no session is left; the exit code is 1
+when that is not so at --timeout.`,
+		Example: `  vipilot drain node --wait && systemctl stop vipilot
+  vipilot drain node --undo
+  vipilot drain endpoint app1/web-1 --wait --timeout 1m
   vipilot drain host app1
   vipilot drain host app1 --undo`,
 		Args: func(_ *cobra.Command, args []string) error { return checkDrain(args) },
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.drain(cmd.Context(), f, status.DrainRequest{Kind: args[0], Name: args[1], Undo: f.undo})
+			r := status.DrainRequest{Kind: status.DrainNode, Undo: f.undo}
+			if len(args) > 0 {
+				r.Kind = args[0]
+			}
+			if len(args) > 1 {
+				r.Name = args[1]
+			}
+			return p.drain(cmd.Context(), f, r)
 		},
 	}
 	f.at.flags(cmd)
@@ -57,8 +72,10 @@ still are at --timeout.`,
 // checkDrain wants a kind and a name. Without arguments this node is meant.
 func checkDrain(args []string) error {
 	switch {
-	case len(args) == 0 || args[0] == status.DrainNode && len(args) == 1:
-		return usageError{errors.New("vipilot drain node is not supported yet; set the node's state to drain in the configuration")}
+	case len(args) == 0 || args[0] == status.DrainNode && len(args) <= 2:
+		return nil
+	case args[0] == status.DrainNode:
+		return usageError{fmt.Errorf("vipilot drain node wants one NAME or none, got %d; see vipilot drain --help", len(args)-1)}
 	case args[0] != status.DrainEndpoint && args[0] != status.DrainHost:
 		return usageError{fmt.Errorf("%q is none of node, host and endpoint; see vipilot drain --help", args[0])}
 	case len(args) != 2:
@@ -112,6 +129,8 @@ func tellDrain(w io.Writer, a status.DrainAnswer, undone bool) {
 		of = " of " + strings.Join(services, ", ")
 	}
 	switch {
+	case a.Kind == status.DrainNode && !undone:
+		fmt.Fprintf(w, "node %s is %s; %s left\n", a.Name, a.Stage, count(a.Sessions(), "session"))
 	case undone && a.Changed:
 		fmt.Fprintf(w, "%s %s is back in service\n", a.Kind, a.Name)
 	case undone:
@@ -127,12 +146,12 @@ func tellDrain(w io.Writer, a status.DrainAnswer, undone bool) {
 // waitDrained looks until no session is left or the time is over.
 func waitDrained(ctx context.Context, w io.Writer, timeout time.Duration, last *status.DrainAnswer, look func() (*status.DrainAnswer, error)) (*status.DrainAnswer, error) {
 	deadline := time.After(timeout)
-	for last.Sessions() > 0 {
+	for !last.Done() {
 		select {
 		case <-ctx.Done():
 			return last, ctx.Err()
 		case <-deadline:
-			return last, fmt.Errorf("%s are still on %s %s after %s; they end with the service's drain time", count(last.Sessions(), "session"), last.Kind, last.Name, timeout)
+			return last, undrained(*last, timeout)
 		case <-time.After(lookAgain):
 		}
 		now, err := look()
@@ -142,6 +161,9 @@ func waitDrained(ctx context.Context, w io.Writer, timeout time.Duration, last *
 		if !now.Drained {
 			return now, fmt.Errorf("%s %s was taken back into service meanwhile", now.Kind, now.Name)
 		}
+		if now.Stage != last.Stage {
+			fmt.Fprintf(w, "node %s is %s\n", now.Name, now.Stage)
+		}
 		if now.Sessions() != last.Sessions() {
 			fmt.Fprintf(w, "%s left\n", count(now.Sessions(), "session"))
 		}
@@ -149,4 +171,12 @@ func waitDrained(ctx context.Context, w io.Writer, timeout time.Duration, last *
 	}
 	fmt.Fprintf(w, "%s %s is drained\n", last.Kind, last.Name)
 	return last, nil
+}
+
+// undrained says what is still there when the wait is over.
+func undrained(a status.DrainAnswer, timeout time.Duration) error {
+	if a.Kind == status.DrainNode && a.Stage != "drained" {
+		return fmt.Errorf("node %s is still %s after %s: no other node has taken its VIPs; see vipilot status", a.Name, a.Stage, timeout)
+	}
+	return fmt.Errorf("%s are still on %s %s after %s; they end with the service's drain time", count(a.Sessions(), "session"), a.Kind, a.Name, timeout)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Stage is how far this node is on its way out of service. Each step leaves
-// traffic a way before it closes the next one, see docs/decisions/0007.
+// traffic a way before it closes the next one, see docs/decisions/0009.
 type Stage string
 
 // The stages, in their order.
@@ -70,10 +70,11 @@ func orInService(s Stage) string {
 	return string(s)
 }
 
-// wantedOut reports whether the configuration drains this node.
+// wantedOut reports whether the configuration, or somebody by hand, drains
+// this node.
 func (l *loop) wantedOut() bool {
 	node, ok := l.in.Config.Node(l.in.Node)
-	return ok && node.Drain
+	return ok && node.Drain || l.in.Drains.has(status.DrainNode, l.in.Node)
 }
 
 // carriesTraffic reports whether clients may come to this node now.

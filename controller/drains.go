@@ -24,6 +24,7 @@ const drainsFile = "drains.json"
 // is replaced, never changed; nil is none.
 type Drains struct {
 	Version   int                  `json:"version"`
+	Node      time.Time            `json:"node,omitzero"` // the node itself; zero = not drained
 	Hosts     map[string]time.Time `json:"hosts"`
 	Endpoints map[string]time.Time `json:"endpoints"`
 }
@@ -32,6 +33,7 @@ type Drains struct {
 func (d *Drains) with(r status.DrainRequest, now time.Time) (fresh *Drains, changed bool) {
 	fresh = &Drains{Version: stateVersion, Hosts: make(map[string]time.Time), Endpoints: make(map[string]time.Time)}
 	if d != nil {
+		fresh.Node = d.Node
 		maps.Copy(fresh.Hosts, d.Hosts)
 		maps.Copy(fresh.Endpoints, d.Endpoints)
 	}
@@ -39,10 +41,13 @@ func (d *Drains) with(r status.DrainRequest, now time.Time) (fresh *Drains, chan
 	if r.Kind == status.DrainHost {
 		names = fresh.Hosts
 	}
-	_, is := names[r.Name]
 	switch {
-	case is == !r.Undo:
+	case d.has(r.Kind, r.Name) == !r.Undo:
 		return d, false
+	case r.Kind == status.DrainNode && r.Undo:
+		fresh.Node = time.Time{}
+	case r.Kind == status.DrainNode:
+		fresh.Node = now
 	case r.Undo:
 		delete(names, r.Name)
 	default:
@@ -57,7 +62,10 @@ func (d *Drains) has(kind, name string) bool {
 		return false
 	}
 	names := d.Endpoints
-	if kind == status.DrainHost {
+	switch kind {
+	case status.DrainNode:
+		return !d.Node.IsZero()
+	case status.DrainHost:
 		names = d.Hosts
 	}
 	_, ok := names[name]
@@ -151,6 +159,9 @@ func (l *loop) drain(ctx context.Context, r status.DrainRequest) (status.DrainAn
 	if known == nil || known.in.Config == nil {
 		return status.DrainAnswer{}, &drainRefusal{http.StatusServiceUnavailable, errStarting.Error()}
 	}
+	if r.Kind == status.DrainNode && r.Name == "" {
+		r.Name = known.in.Node
+	}
 	if why := known.cannotDrain(r); why != nil {
 		return status.DrainAnswer{}, why
 	}
@@ -163,6 +174,9 @@ func (l *loop) drain(ctx context.Context, r status.DrainRequest) (status.DrainAn
 		known = l.known.Load()
 	}
 	answer := status.DrainAnswer{Kind: r.Kind, Name: r.Name, Changed: changed, Drained: known.in.Drains.has(r.Kind, r.Name)}
+	if r.Kind == status.DrainNode {
+		answer.Stage = known.report.Stage
+	}
 	return answer, l.remaining(ctx, known, &answer)
 }
 
@@ -221,9 +235,12 @@ func (f *facts) cannotDrain(r status.DrainRequest) *drainRefusal {
 			}
 		}
 	case status.DrainNode:
-		return &drainRefusal{http.StatusNotImplemented, "draining a node is not supported yet; set nodes." + f.in.Node + ".state to drain"}
+		if r.Name != f.in.Node {
+			return &drainRefusal{http.StatusNotFound, fmt.Sprintf("this is the controller of node %s; give the command for %.120q on that node, or with --addr", f.in.Node, r.Name)}
+		}
+		return nil
 	default:
-		return &drainRefusal{http.StatusBadRequest, fmt.Sprintf("kind %.40q is none of endpoint and host", r.Kind)}
+		return &drainRefusal{http.StatusBadRequest, fmt.Sprintf("kind %.40q is none of node, host and endpoint", r.Kind)}
 	}
 	if slices.Contains(names, r.Name) || f.in.Drains.has(r.Kind, r.Name) {
 		return nil
@@ -248,20 +265,23 @@ func (l *loop) remaining(ctx context.Context, f *facts, answer *status.DrainAnsw
 			if m.ready(f.in.Health.Of(m.backend(service), m.Server)) {
 				left++
 			}
-			if m.Name == answer.Name && answer.Kind == status.DrainEndpoint || answer.Kind == status.DrainHost && !m.Static && machines[m.Host] {
+			if answer.Kind == status.DrainNode || m.Name == answer.Name && answer.Kind == status.DrainEndpoint || answer.Kind == status.DrainHost && !m.Static && machines[m.Host] {
 				concerned = append(concerned, m)
 			}
 		}
 		if len(concerned) == 0 {
 			continue
 		}
-		if left == 0 {
+		if left == 0 && answer.Kind != status.DrainNode {
 			answer.Empty = append(answer.Empty, service)
 		}
+		sessions, err := l.proxy.Sessions(ctx, service)
+		if err != nil {
+			return err
+		}
 		for _, m := range concerned {
-			sessions, err := l.proxy.Sessions(ctx, service)
-			if err != nil {
-				return err
+			if answer.Kind == status.DrainNode && sessions[m.Server] == 0 {
+				continue // of a whole node, what still carries something
 			}
 			answer.Endpoints = append(answer.Endpoints, status.DrainedEndpoint{
 				Service: service, Name: m.Name, Address: m.target(), Sessions: sessions[m.Server],
@@ -283,10 +303,10 @@ func (m *memory) loadDrains(in *Input) error {
 
 // reportDrains is what is drained by hand, for the report.
 func (d *Drains) report() *status.Drained {
-	if d == nil || len(d.Hosts)+len(d.Endpoints) == 0 {
+	if d == nil || d.Node.IsZero() && len(d.Hosts)+len(d.Endpoints) == 0 {
 		return nil
 	}
-	return &status.Drained{Hosts: slices.Sorted(maps.Keys(d.Hosts)), Endpoints: slices.Sorted(maps.Keys(d.Endpoints))}
+	return &status.Drained{Node: !d.Node.IsZero(), Hosts: slices.Sorted(maps.Keys(d.Hosts)), Endpoints: slices.Sorted(maps.Keys(d.Endpoints))}
 }
 
 // undo is the command that takes a drain back.

@@ -99,12 +99,15 @@ func TestLoopDrainsByHand(t *testing.T) {
 		}{
 			{`{"kind":"endpoint","name":"app1/wbe-1"}`, 404, `there is no endpoint "app1/wbe-1"; did you mean "app1/web-1"?`},
 			{`{"kind":"host","name":"ap1"}`, 404, `there is no host "ap1"; did you mean "app1"?`},
-			{`{"kind":"vip","name":"public"}`, 400, `kind "vip" is none of endpoint and host`},
+			{`{"kind":"vip","name":"public"}`, 400, `kind "vip" is none of node, host and endpoint`},
 			{`{"kind":"endpoint","nmae":"x"}`, 400, `wanted JSON such as`},
 			{`{"kind":"endpoint","name":"app1/web-1","look":true}`, 200, `"drained":false,"changed":false`},
 			{`{"kind":"endpoint","name":"app1/web-1"}`, 200, `"drained":true,"changed":true,"endpoints":[{"service":"todo","name":"app1/web-1","address":"10.77.0.11:32001","sessions":0}],"empty":["todo"]`},
 			{`{"kind":"endpoint","name":"app1/web-1"}`, 200, `"drained":true,"changed":false`},
 			{`{"kind":"host","name":"app1"}`, 200, `"drained":true,"changed":true`},
+			{`{"kind":"node","name":"lb2"}`, 404, `this is the controller of node lb1; give the command for "lb2" on that node`},
+			{`{"kind":"node"}`, 200, `"kind":"node","name":"lb1","drained":true,"changed":true,"stage":"withdrawing"`},
+			{`{"kind":"node","name":"lb1","undo":true}`, 200, `"drained":false,"changed":true,"stage":"in service"`},
 		} {
 			if code, says := post(c.body); code != c.code || !strings.Contains(says, c.says) {
 				t.Errorf("%s: %d %s\nwant %d %s", c.body, code, says, c.code, c.says)

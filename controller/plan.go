@@ -65,7 +65,7 @@ func (l *loop) planFor(_ context.Context, request status.PlanRequest) (status.Pl
 	if err != nil {
 		return status.Plan{}, fmt.Errorf("%w configuration: %w", status.ErrInvalid, err)
 	}
-	plan, err := MakePlan(f.in.Config, fresh, View{Hosts: f.in.Hosts}, PlanOptions{Node: request.Node, Files: request.Diff, RunDir: l.opts.RunDir})
+	plan, err := MakePlan(f.in.Config, fresh, View{Hosts: f.in.Hosts, Drains: f.in.Drains}, PlanOptions{Node: request.Node, Files: request.Diff, RunDir: l.opts.RunDir})
 	if err != nil {
 		return plan, fmt.Errorf("%w: %w", status.ErrInvalid, err)
 	}

@@ -14,8 +14,9 @@ import (
 // View is what is known of containers: snapshots of engines, or endpoints
 // named by hand, or neither, when only static servers are known.
 type View struct {
-	Hosts map[string]discovery.Snapshot
-	Given Given
+	Hosts  map[string]discovery.Snapshot
+	Given  Given
+	Drains *Drains // by hand, of the node that was asked
 }
 
 // losses are the things that are assumed to be gone, by name.
@@ -35,7 +36,7 @@ type prospect struct {
 func foresee(cfg *config.Config, view View) (*prospect, error) {
 	all := &prospect{cfg: cfg, nodes: cfg.Nodes, want: make(map[string]*Desired)}
 	for _, node := range cfg.Nodes {
-		want, err := decide(Input{Node: node.Name, Config: cfg, Hosts: view.Hosts, Obtained: standIns(cfg), Stage: lastStage(node)}, view.Given)
+		want, err := decide(Input{Node: node.Name, Config: cfg, Hosts: view.Hosts, Drains: view.Drains, Obtained: standIns(cfg), Stage: lastStage(node)}, view.Given)
 		if err != nil {
 			return nil, fmt.Errorf("node %s: %w", node.Name, err)
 		}

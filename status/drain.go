@@ -17,7 +17,7 @@ const (
 // or back into it.
 type DrainRequest struct {
 	Kind string `json:"kind"` // endpoint, host, node
-	Name string `json:"name"` // as in the report
+	Name string `json:"name"` // as in the report; of a node it may be left out
 	Undo bool   `json:"undo,omitempty"`
 	Look bool   `json:"look,omitempty"` // change nothing, only tell how it stands
 }
@@ -27,7 +27,8 @@ type DrainAnswer struct {
 	Kind      string            `json:"kind"`
 	Name      string            `json:"name"`
 	Drained   bool              `json:"drained"`
-	Changed   bool              `json:"changed"` // false: it was so already
+	Changed   bool              `json:"changed"`         // false: it was so already
+	Stage     string            `json:"stage,omitempty"` // of a node, as in the report
 	Endpoints []DrainedEndpoint `json:"endpoints"`
 	Empty     []string          `json:"empty"` // of the services concerned, those without a ready endpoint
 }
@@ -49,8 +50,14 @@ func (a DrainAnswer) Sessions() int {
 	return n
 }
 
+// Done reports whether nothing comes any more and no session is left.
+func (a DrainAnswer) Done() bool {
+	return a.Sessions() == 0 && (a.Kind != DrainNode || a.Stage == "drained")
+}
+
 // Drained is what people have taken out of service on this node.
 type Drained struct {
+	Node      bool     `json:"node,omitempty"`
 	Hosts     []string `json:"hosts"`
 	Endpoints []string `json:"endpoints"`
 }

@@ -124,6 +124,9 @@ func (p *page) drained(r *Report) {
 		return
 	}
 	var rows [][]paint
+	if r.Drained.Node {
+		rows = append(rows, row(warn, "this node", "until vipilot drain node --undo"))
+	}
 	for _, name := range r.Drained.Hosts {
 		rows = append(rows, row(warn, "host "+name, "until vipilot drain host "+name+" --undo"))
 	}
