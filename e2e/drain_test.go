@@ -66,6 +66,9 @@ func TestPlannedDrain(t *testing.T) {
 
 	kept, closing = f.loads()
 	f.must(f.LB1.StopController())
+	if code := f.LB1.Controller().Code(); code != 0 {
+		t.Errorf("exit code %d after SIGTERM", code)
+	}
 	f.awaitMaster(f.LB2)
 	f.steady(time.Second)
 	f.lossless("SIGTERM, keep-alive", kept)

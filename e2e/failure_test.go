@@ -152,23 +152,6 @@ func TestKeepalivedDeath(t *testing.T) {
 	f.awaitContainers(2)
 }
 
-// A node that is told to leave hands over in order.
-func TestLeave(t *testing.T) {
-	f := pair(t)
-	load := f.load(100, false)
-	f.must(f.LB1.StopController())
-	if code := f.LB1.Controller().Code(); code != 0 {
-		t.Errorf("exit code %d after SIGTERM", code)
-	}
-	f.awaitMaster(f.LB2)
-	f.awaitAnswer()
-	seen := load.Stop()
-	t.Logf("SIGTERM to the master: %v", seen)
-	if seen.Trouble() > 3*time.Second {
-		t.Errorf("requests were in trouble for %v", seen.Trouble())
-	}
-}
-
 // The controller dies under load; nothing else does, and the next one adopts what runs.
 func TestControllerKill(t *testing.T) {
 	f := pair(t)
