@@ -75,9 +75,13 @@ func (p *prospect) tellVIP(vip config.VIP, before []string) status.VIPForecast {
 	heard := p.audience(vip, holders)
 	prefixes := make(map[string][]string)
 	for node := range heard {
-		for _, prefix := range p.want[node].Routing.Prefixes {
-			if prefix.VIP == vip.Name {
-				prefixes[node] = append(prefixes[node], prefix.Prefix.String())
+		told := p.want[node].Routing.Prefixes
+		if ospf := p.want[node].Routing.OSPF; ospf != nil {
+			told = slices.Concat(told, ospf.Prefixes)
+		}
+		for _, prefix := range told {
+			if text := prefix.Prefix.String(); prefix.VIP == vip.Name && !slices.Contains(prefixes[node], text) {
+				prefixes[node] = append(prefixes[node], text)
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
 	"github.com/vipilot/vipilot/haproxy"
+	"github.com/vipilot/vipilot/routing"
 )
 
 // View is what is known of containers: snapshots of engines, or endpoints
@@ -157,22 +158,25 @@ func (p *prospect) priority(node config.Node, vip config.VIP) uint8 {
 	return 0
 }
 
-// audience has, for every node that announces the VIP, the peers that hear it.
+// audience has, for every node that announces the VIP, who hears it: peers,
+// and "ospf" for the routers of the area.
 func (p *prospect) audience(vip config.VIP, holders []string) map[string][]string {
 	heard := make(map[string][]string)
 	for _, node := range p.nodes {
 		routes := p.want[node.Name].Routing
-		for _, prefix := range routes.Prefixes {
-			if prefix.VIP != vip.Name || prefix.WhileHeld && !slices.Contains(holders, node.Name) {
-				continue
-			}
-			peers := []string{}
+		told := func(prefix routing.Prefix) bool {
+			return prefix.VIP == vip.Name && (!prefix.WhileHeld || prefix.Standby != nil || slices.Contains(holders, node.Name))
+		}
+		if slices.ContainsFunc(routes.Prefixes, told) {
+			heard[node.Name] = []string{}
 			for _, peer := range routes.Peers {
 				if !p.lost.peers[peer.Name] {
-					peers = append(peers, peer.Name)
+					heard[node.Name] = append(heard[node.Name], peer.Name)
 				}
 			}
-			heard[node.Name] = peers
+		}
+		if routes.OSPF != nil && slices.ContainsFunc(routes.OSPF.Prefixes, told) {
+			heard[node.Name] = append(heard[node.Name], "ospf")
 		}
 	}
 	return heard
