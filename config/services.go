@@ -34,6 +34,9 @@ func readService(v value) Service {
 	if h := s.HTTP; h != nil && h.HostLabel != "" && (len(s.Backend.Servers) > 0 || h.Redirect != nil) {
 		v.dig("http", "host_label").faultf("only containers have labels").Hint = "leave out backend.servers and http.redirect"
 	}
+	if s.HTTP != nil && s.HTTP.HostLabel != "" && v.has("backend") && v.dig("backend").has("split") {
+		v.dig("backend", "split").faultf("a service is divided by http.host_label or by split, not by both")
+	}
 	if s.HTTP != nil && s.HTTP.Redirect != nil && v.has("backend") {
 		v.dig("backend").faultf("a redirect is answered without a backend").Hint = "leave out backend or http.redirect"
 	}
