@@ -184,7 +184,6 @@ func TestACME(t *testing.T) {
 		t.Errorf("certificates in the storage: %v", orders)
 	}
 	f.must(os.Rename(authority.Storage, authority.Storage+".away"))
-	defer func() { f.must(os.Rename(authority.Storage+".away", authority.Storage)) }()
 	f.must(f.PowerOff(f.ctx, f.LB1))
 	f.awaitMaster(f.LB2)
 	f.await("the other node's answer", 10*time.Second, func() error { return f.secured(name) })

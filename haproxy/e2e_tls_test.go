@@ -70,9 +70,9 @@ func securePort(port uint16, certificates []Certificate, servers map[string]Serv
 // is told is what the next reload reads.
 func TestE2ECertificatesAtRunTime(t *testing.T) {
 	l := newLab(t)
-	ca, v := newAuthority(t, "public"), &visitor{port: freePort(t)}
+	ca, a, b := newAuthority(t, "public"), app(t, "a"), app(t, "b")
+	v := &visitor{port: freePort(t)} // after the applications have theirs
 	v.RootCAs = ca.pool()
-	a, b := app(t, "a"), app(t, "b")
 	want := securePort(v.port, []Certificate{{Name: "a", PEM: ca.issue("a.test")}}, map[string]Server{"a.test": a, "b.test": b})
 	l.set(want)
 	worker := l.worker()
@@ -136,6 +136,7 @@ func TestE2ECertificatesAtRunTime(t *testing.T) {
 func TestE2EClientCertificates(t *testing.T) {
 	l := newLab(t)
 	ca, staff, partners := newAuthority(t, "public"), newAuthority(t, "staff"), newAuthority(t, "partners")
+	echo := headerEcho(t)
 	v := &visitor{port: freePort(t)}
 	list := []Certificate{
 		{Name: "open", PEM: ca.issue("open.test"), Hosts: []string{"open.test"}},
@@ -143,7 +144,6 @@ func TestE2EClientCertificates(t *testing.T) {
 		{Name: "partner", PEM: ca.issue("partner.test"), Hosts: []string{"partner.test"}, Client: &ClientCheck{CA: Bundle{"partners", partners.pem}, Required: true}},
 		{Name: "maybe", PEM: ca.issue("maybe.test"), Hosts: []string{"maybe.test"}, Client: &ClientCheck{CA: Bundle{"staff", staff.pem}}},
 	}
-	echo := headerEcho(t)
 	want := securePort(v.port, list, map[string]Server{"open.test": echo, "closed.test": echo, "partner.test": echo, "maybe.test": echo})
 	for i, need := range map[string]ClientNeed{"closed.test": CertRequired, "partner.test": CertRequired, "maybe.test": CertOptional} {
 		for _, b := range want.Backends {
@@ -258,7 +258,7 @@ func headerEcho(t *testing.T) Server {
 // that was not there at the start as well.
 func TestE2ETLSToServers(t *testing.T) {
 	l := newLab(t)
-	port, ca, own := freePort(t), newAuthority(t, "inner"), newAuthority(t, "balancers")
+	ca, own := newAuthority(t, "inner"), newAuthority(t, "balancers")
 	listen := func(pair tls.Certificate) string {
 		n, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: own.pool()})
 		if err != nil {
@@ -268,6 +268,7 @@ func TestE2ETLSToServers(t *testing.T) {
 		return n.Addr().String()
 	}
 	good, otherName, otherCA := listen(ca.pair("app.test")), listen(ca.pair("web.test")), listen(newAuthority(t, "inner").pair("app.test"))
+	port := freePort(t)
 	backend := func(servers ...Server) Config {
 		want := simple(port)
 		b := *fastBackend("app", servers...)
@@ -362,8 +363,9 @@ func TestE2EProfiles(t *testing.T) {
 	for profile, refused := range map[Profile]uint16{Modern: tls.VersionTLS12, Intermediate: tls.VersionTLS11, Old: 0} {
 		t.Run(string(profile), func(t *testing.T) {
 			l := newLab(t)
-			ca, v := newAuthority(t, "public"), &visitor{port: freePort(t)}
-			want := securePort(v.port, []Certificate{{Name: "a", PEM: ca.issue("a.test")}}, map[string]Server{"a.test": app(t, "a")})
+			ca, a := newAuthority(t, "public"), app(t, "a")
+			v := &visitor{port: freePort(t)}
+			want := securePort(v.port, []Certificate{{Name: "a", PEM: ca.issue("a.test")}}, map[string]Server{"a.test": a})
 			want.Frontends[0].Profile = profile
 			l.set(want)
 			v.RootCAs = ca.pool()
