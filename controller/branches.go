@@ -42,8 +42,9 @@ func serviceOf(backend string) string {
 	return service
 }
 
-// backend is where HAProxy has m, a member of the service.
-func (m Member) backend(service string) string { return branchBackend(service, m.Branch) }
+// backend is where the health of m is told, a member of the service: HAProxy's
+// view of a service's parts is given under the service's name.
+func (m Member) backend(service string) string { return service }
 
 // hostLabel is the label that makes branches of a service, "" for most.
 func hostLabel(s config.Service) string {

@@ -124,7 +124,7 @@ func (x *explainer) said(s config.Service, m Member) string {
 	if x.checks == nil {
 		return ""
 	}
-	r, err := x.lastCheck(m.backend(s.Name), m.Server)
+	r, err := x.lastCheck(branchBackend(s.Name, m.Branch), m.Server)
 	if err != nil {
 		return "; last check: not known (" + err.Error() + ")"
 	}
@@ -142,7 +142,7 @@ func (x *explainer) checkAdvice(s config.Service, m Member) string {
 	if x.checks == nil {
 		return ""
 	}
-	r, err := x.lastCheck(m.backend(s.Name), m.Server)
+	r, err := x.lastCheck(branchBackend(s.Name, m.Branch), m.Server)
 	try := x.tryIt(s, m)
 	switch {
 	case err != nil || r.Check == "":
