@@ -64,6 +64,16 @@ func TestOSPFFollowsTheMaster(t *testing.T) {
 		}
 		return fmt.Errorf("neighbors %+v", r.Components.FRR.Neighbors)
 	})
+	f.awaitStatus(f.LB2, "neighbors full", 30*time.Second, func(r status.Report) error {
+		if r.Components.FRR != nil {
+			for name, n := range r.Components.FRR.Neighbors {
+				if n.State == "full" && strings.HasPrefix(name, lab.RouterAddress) {
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("frr %+v", r.Components.FRR)
+	})
 	report, err := f.LB1.Status(f.ctx)
 	f.must(err)
 	f.LB1.KillController()

@@ -67,3 +67,53 @@ func TestE2EFRRGate(t *testing.T) {
 	}
 	t.Logf("HAProxy dead: no route after %s", l.Eventually("no route", quick, func() bool { return !routed() }))
 }
+
+// TestE2EBFDBesideGoBGP: the router watches GoBGP's session with our bfdd.
+func TestE2EBFDBesideGoBGP(t *testing.T) {
+	l := routingtest.Enter(t)
+	if l == nil {
+		return
+	}
+	l.StartDaemons(map[string]string{"bfdd": "bfd\n", "bgpd": `router bgp 65000
+ bgp router-id 10.77.30.2
+ no bgp ebgp-requires-policy
+ neighbor 10.77.30.1 remote-as 65010
+ neighbor 10.77.30.1 ttl-security hops 1
+ neighbor 10.77.30.1 bfd 3 100 100
+`})
+	dir, err := os.MkdirTemp("/run", "vipilot-sentinel-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{Lab: l, t: t, dir: dir}
+	b.startHAProxy()
+	t.Cleanup(func() {
+		if p, err := supervise.Adopt(filepath.Join(dir, remote.Record)); err == nil {
+			_ = p.Stop(syscall.SIGTERM, 10*time.Second)
+		}
+	})
+	b.connect()
+	want := b.want()
+	want.Routing.Peers[0].BFD = routing.BFD{Interval: 100 * time.Millisecond, Multiplier: 3}
+	want.Routing.Peers[0].TTLSecurity = true
+	if _, err := b.client.Set(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s, _ := b.client.State()
+		t.Logf("state: %+v\n%s", s, l.Ask("show bfd peers"))
+	})
+	l.Eventually("route", slow, func() bool { return l.HasRoute(fixed) })
+	took := l.Eventually("BFD up", slow, func() bool { s, _ := b.client.State(); return s.Peers["edge"].BFD == "up" })
+	t.Logf("BFD up after %s", took)
+	state, _ := b.client.State()
+	for _, pid := range []int{state.FRR["bfdd"].PID, state.PID} { // the node hangs; its wire stays
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
+		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	}
+	t.Logf("node silent: no route after %s", l.Eventually("no route", slow, func() bool { return !l.HasRoute(fixed) }))
+}

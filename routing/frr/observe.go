@@ -52,8 +52,9 @@ func (s *Speaker) look(ctx context.Context) observation {
 	var sessions []bfdSession
 	s.ask(ctx, "bfdd", "show bfd peers json", &sessions)
 	for _, one := range sessions {
-		if a, err := netip.ParseAddr(one.Peer); err == nil {
-			seen.bfd[a.WithZone("")] = one.Status
+		a, err := netip.ParseAddr(one.Peer)
+		if a = a.WithZone(""); err == nil && seen.bfd[a] != "up" { // of two to one router, one is up
+			seen.bfd[a] = one.Status
 		}
 	}
 	if s.want.ViaFRR {

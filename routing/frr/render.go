@@ -34,6 +34,7 @@ type guard struct {
 	Address  netip.Addr
 	Source   string
 	Multihop bool
+	LeastTTL uint8 // of several hops
 	Profile  string
 }
 
@@ -145,7 +146,16 @@ func (d *document) guardPeers(c routing.Config) {
 			if p.LocalAddress.IsValid() {
 				g.Source = p.LocalAddress.String()
 			}
+			if g.Multihop {
+				g.LeastTTL = 255 - p.Multihop
+			}
 			d.Guards = append(d.Guards, g)
+			// With ttl_security a router that is FRR asks for the BFD of several
+			// hops (RFC 5883), others for that of one (RFC 5881). Both are offered.
+			if p.TTLSecurity && g.Source != "" {
+				g.Multihop, g.LeastTTL = true, 254
+				d.Guards = append(d.Guards, g)
+			}
 		}
 	}
 }
