@@ -200,19 +200,19 @@ func (r *Router) GuardPeers(ctx context.Context) (undo func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	configure := func(ctx context.Context, word string) error {
+	configure := func(ctx context.Context, word, timers string) error {
 		args := []string{"-c", "configure terminal", "-c", fmt.Sprintf("router bgp %d", RouterASN)}
 		for _, node := range []string{"10.77.0.21", "10.77.0.22"} {
-			args = append(args, "-c", word+"neighbor "+node+" bfd")
+			args = append(args, "-c", word+"neighbor "+node+" bfd"+timers)
 		}
 		_, err := r.Run(ctx, "vtysh", append([]string{"-d", "bgpd"}, args...)...)
 		return err
 	}
 	err = Poll(ctx, 10*time.Second, func(ctx context.Context) error {
-		if _, err := r.Run(ctx, "vtysh", "-d", "bfdd", "-c", "configure terminal", "-c", "bfd", "-c", "profile fast", "-c", "transmit-interval 100", "-c", "receive-interval 100"); err != nil {
+		if _, err := r.Run(ctx, "vtysh", "-d", "bfdd", "-c", "show version"); err != nil {
 			return err
 		}
-		return configure(ctx, "")
+		return configure(ctx, "", " 3 100 100")
 	})
-	return func() { _ = configure(context.Background(), "no "); bfdd.Kill() }, err
+	return func() { _ = configure(context.Background(), "no ", ""); bfdd.Kill() }, err
 }
