@@ -94,6 +94,7 @@ func TestProberIsBounded(t *testing.T) {
 		p := d.prober(ctx)
 		p.set(asSet(many))
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if len(d.answered) != len(many) || d.most > maxDials || d.answeredTwice {
 			t.Errorf("%d of %d answered, twice: %v; %d dials at once, at most %d wanted", len(d.answered), len(many), d.answeredTwice, d.most, maxDials)
 		}
@@ -117,6 +118,7 @@ func TestProberServesTheNewFirst(t *testing.T) {
 		begun := time.Now()
 		p.set(asSet(silent, refusing, fresh))
 		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
 		if at, ok := d.answered["new0"]; !ok || at.Sub(begun) > 5*time.Millisecond {
 			t.Errorf("the new endpoint answered after %v (%v)", at.Sub(begun), ok)
 		}
@@ -140,6 +142,7 @@ func TestProberGoesOn(t *testing.T) {
 		clear(d.refuses)
 		d.mu.Unlock()
 		time.Sleep(maxProbeWait)
+		synctest.Wait()
 		if len(d.answered) != 1 || d.answered["late0"].IsZero() {
 			t.Errorf("answered: %v", d.answered)
 		}
