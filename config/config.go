@@ -161,12 +161,13 @@ const (
 	BackupPrepend  Backup = "prepend"
 )
 
-// Service is what clients reach. Exactly one of HTTP and TCP is set.
+// Service is what clients reach. Exactly one of HTTP, TCP and UDP is set.
 type Service struct {
 	Name    string
 	VIP     string
 	HTTP    *HTTP
 	TCP     *TCP
+	UDP     *UDP `json:",omitempty"`
 	Backend Backend
 	Raw     []RawLine // of HAProxy's language, for the section of its backend
 	Pos     Pos

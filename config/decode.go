@@ -64,7 +64,6 @@ func object(parts []value, schema keys, required ...string) {
 			continue
 		}
 		read(e)
-		e.refuseUnsupported()
 	}
 	for _, key := range required {
 		if !slices.ContainsFunc(given, func(e value) bool { return e.key.Value == key }) && parts[0].isMapping() {
@@ -92,7 +91,6 @@ func named[T any](parts []value, kind string, read func(value) T) []T {
 		e.l.declare(kind, e)
 		before := len(e.l.faults)
 		out = append(out, read(e))
-		e.refuseUnsupported()
 		if len(e.l.faults) > before {
 			e.l.broken[declaration{kind, e.key.Value}] = true
 		}
@@ -114,7 +112,6 @@ func setOf[T comparable](read reader[T]) reader[[]T] {
 		first := make(map[T]value, len(items))
 		for _, item := range items {
 			x, good := read(item)
-			item.refuseUnsupported()
 			if other, twice := first[x]; good && twice {
 				item.faultf("%s is listed twice, first at %s", quote(fmt.Sprint(x)), other.pos())
 				good = false

@@ -9,13 +9,17 @@ const (
 	tlsHTTP     mode = "http with tls"
 	plainTCP    mode = "tcp"
 	passthrough mode = "tcp with sni"
+	plainUDP    mode = "udp"
 )
 
 // listener is one port of a VIP.
 type listener struct {
 	vip  string
 	port uint16
+	udp  bool
 }
+
+func tcpPort(vip string, port uint16) listener { return listener{vip: vip, port: port} }
 
 // use is one service's use of a listener.
 type use struct {
@@ -49,9 +53,9 @@ func (l *loader) compareServices() {
 		case !agreed: // its requests have no port of their own to be compared on
 		case s.HTTP != nil:
 			claimRoutes(requests, s, at)
-		default:
+		case s.TCP != nil:
 			for i, item := range at.dig("tcp", "sni").list() {
-				requests.claim(request{on: listener{s.VIP, s.TCP.Port}, host: s.TCP.SNI[i]}, item,
+				requests.claim(request{on: tcpPort(s.VIP, s.TCP.Port), host: s.TCP.SNI[i]}, item,
 					"%s on port %d of %s goes to another service already: %s", s.TCP.SNI[i], s.TCP.Port, s.VIP)
 			}
 		}
@@ -60,16 +64,19 @@ func (l *loader) compareServices() {
 
 // usesOf gives the listeners of a service.
 func usesOf(s Service, at value) []use {
+	if s.UDP != nil {
+		return []use{{listener{s.VIP, s.UDP.Port, true}, plainUDP, at.dig("udp", "port")}}
+	}
 	if s.TCP != nil {
-		u := use{listener{s.VIP, s.TCP.Port}, plainTCP, at.dig("tcp", "port")}
+		u := use{tcpPort(s.VIP, s.TCP.Port), plainTCP, at.dig("tcp", "port")}
 		if len(s.TCP.SNI) > 0 {
 			u.mode = passthrough
 		}
 		return []use{u}
 	}
-	list := []use{{listener{s.VIP, s.HTTP.Port}, plainHTTP, at.dig("http", "port")}}
+	list := []use{{tcpPort(s.VIP, s.HTTP.Port), plainHTTP, at.dig("http", "port")}}
 	if s.HTTP.TLS != nil {
-		list = append(list, use{listener{s.VIP, s.HTTP.TLS.Port}, tlsHTTP, at.dig("http", "tls", "port")})
+		list = append(list, use{tcpPort(s.VIP, s.HTTP.TLS.Port), tlsHTTP, at.dig("http", "tls", "port")})
 	}
 	return list
 }
@@ -81,7 +88,7 @@ func share(ports map[listener]use, u use) bool {
 		ports[u.on] = u
 		return true
 	}
-	if first.mode == u.mode && u.mode != plainTCP {
+	if first.mode == u.mode && u.mode != plainTCP && u.mode != plainUDP {
 		return true
 	}
 	u.at.faultf("port %d of %s is %s here and %s in %s, at %s", u.on.port, u.on.vip, u.mode, first.mode, first.at.path, first.at.place()).
@@ -111,7 +118,7 @@ func claimRoutes(requests owners[request], s Service, at value) {
 				if conditions != "" {
 					what += " with " + conditions
 				}
-				if !requests.claim(request{listener{s.VIP, port}, host, path, conditions}, places[i],
+				if !requests.claim(request{tcpPort(s.VIP, port), host, path, conditions}, places[i],
 					"%s on port %d of %s goes to another service already: %s", what, port, s.VIP) {
 					break
 				}

@@ -125,7 +125,6 @@ func (l *loader) parse(names []string) map[string][]value {
 					continue
 				}
 				top[e.key.Value] = append(top[e.key.Value], e)
-				e.refuseUnsupported()
 			}
 		}
 	}

@@ -7,7 +7,7 @@ func readService(v value) Service {
 		"vip":     into(&s.VIP, asRef(kindVIP)),
 		"http":    func(h value) { s.HTTP = readHTTP(h) },
 		"tcp":     func(t value) { s.TCP = readTCP(t) },
-		"udp":     within(keys{"port": into(new(uint16), asPort)}, "port"),
+		"udp":     func(u value) { s.UDP = readUDP(u) },
 		"backend": func(b value) { readBackend(b, &s.Backend) },
 		"raw":     into(&s.Raw, someOf(asRawLine)),
 	}, "vip")
@@ -19,7 +19,7 @@ func readService(v value) Service {
 		}
 	}
 	if rules != 1 {
-		v.faultf("wanted one of http and tcp, found %d", rules)
+		v.faultf("wanted one of http, tcp and udp, found %d", rules)
 	}
 	s.settleOutlier(v)
 	if s.TCP != nil && s.Backend.Balance == "uri" {
@@ -40,6 +40,7 @@ func readService(v value) Service {
 	if s.HTTP != nil && s.HTTP.Redirect != nil && v.has("backend") {
 		v.dig("backend").faultf("a redirect is answered without a backend").Hint = "leave out backend or http.redirect"
 	}
+	s.checkUDP(v)
 	checkServerName(&s, v.dig("backend", "tls"))
 	return s
 }

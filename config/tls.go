@@ -137,7 +137,7 @@ func (l *loader) compareTLS() {
 			continue
 		}
 		t := tlsUse{s.HTTP.TLS, l.declared[kindService][s.Name].dig("http", "tls")}
-		on := listener{s.VIP, t.Port}
+		on := tcpPort(s.VIP, t.Port)
 		if first, taken := profiles[on]; !taken {
 			profiles[on] = t
 		} else if first.Profile != t.Profile {

@@ -112,15 +112,19 @@ func silence(in Input, node config.Node, vip config.VIP, d *Desired) string {
 		return "node " + node.Name + " is being drained"
 	}
 	open := withoutFrontends(d.HAProxy, in.Taken).Frontends
-	if !slices.ContainsFunc(open, func(f haproxy.Frontend) bool { return binds(f, vip) }) {
+	listens := slices.ContainsFunc(open, func(f haproxy.Frontend) bool { return binds(f, vip) })
+	if !listens && !balances(d, vip) {
+		if services := udpOf(in.Config, vip); len(services) > 0 {
+			return cmp.Or(in.NoUDP, "no ready endpoint in "+strings.Join(services, ", "))
+		}
 		return "HAProxy does not listen on it"
 	}
-	if vip.Announce.When == config.WhenProxy {
+	if vip.Announce.When == config.WhenProxy && (in.NoUDP == "" || listens) {
 		return ""
 	}
 	var services []string
 	for _, s := range in.Config.Services {
-		if s.VIP != vip.Name || len(in.Taken) > 0 && !reaches(open, s.Name) {
+		if s.VIP != vip.Name || len(in.Taken) > 0 && s.UDP == nil && !reaches(open, s.Name) {
 			continue
 		}
 		if standsAlone(s) {
@@ -134,7 +138,10 @@ func silence(in Input, node config.Node, vip config.VIP, d *Desired) string {
 		}
 	}
 	reason := "no ready endpoint in " + strings.Join(services, ", ")
-	if vip.Announce.KeepLast {
+	if !listens && in.NoUDP != "" {
+		reason = in.NoUDP
+	}
+	if vip.Announce.KeepLast && (listens || in.NoUDP == "") {
 		return keepLastAnnouncer(in, node, vip, d, reason)
 	}
 	return reason

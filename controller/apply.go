@@ -124,6 +124,11 @@ func (l *loop) placeAndAnnounce(ctx context.Context, want *Desired, errs stepErr
 	changed, err := l.election.Set(ctx, want.VRRP)
 	errs.election = err
 	note("keepalived", changed)
+	if len(want.VRRP.Virtual) > 0 { // they have just come into the kernel
+		l.observe()
+		want.Silent = make(map[string]string)
+		want.Routing = wantRouting(l.in, l.plan.node, want)
+	}
 
 	if len(want.Anycast) > 0 || l.applied.carries { // a node without any asks the kernel once
 		changed, err = l.addresses.Set(ctx, want.Anycast)

@@ -136,7 +136,7 @@ func (p *planner) branch(i int, fresh *pool) {
 // growBranches gives HAProxy the backends of all branches and the routes to
 // them. Without branches it has what it had.
 func (p *planner) growBranches() {
-	p.grown.backends, p.grown.frontends = p.backends, p.frontends
+	p.grown.backends, p.grown.frontends = withoutUDP(p.backends), p.frontends
 	values := make(map[string][]string)
 	var backends []*haproxy.Backend
 	for i, pool := range p.pools {
@@ -153,7 +153,7 @@ func (p *planner) growBranches() {
 	if len(values) == 0 || len(p.frontends) == 0 || p.tier != nil {
 		return
 	}
-	p.grown.backends = slices.Concat(p.backends, backends)
+	p.grown.backends = slices.Concat(p.grown.backends, backends)
 	slices.SortFunc(p.grown.backends, func(a, b *haproxy.Backend) int { return strings.Compare(a.Name, b.Name) })
 	from := &p.frontends[0]
 	if p.grown.from == from && reflect.DeepEqual(p.grown.values, values) {

@@ -35,6 +35,7 @@ type Input struct {
 	Drains   *Drains         // by hand
 	Stage    Stage           // how far the node is on its way out of service
 	FRR      routing.FRR     // where FRR is, and whose
+	NoUDP    string          // why this node can serve no UDP; "" = it can
 	// Others are the other nodes that could be asked just now: by VIP, whether
 	// they have a ready endpoint. A node that is not there is unknown.
 	Others map[string]map[string]bool
@@ -71,9 +72,9 @@ type Desired struct {
 type Pool struct {
 	Members  []Member              // sorted by Name
 	Rejected []discovery.Rejection // sorted by Name
-	Backend  *haproxy.Backend
-	Branches []Branch // sorted by Value; Backend has no servers then
-	Awaits   bool     // a member has still to answer
+	Backend  *haproxy.Backend      // nil = of UDP
+	Branches []Branch              // sorted by Value; Backend has no servers then
+	Awaits   bool                  // a member has still to answer
 }
 
 // Member is one endpoint of a service and the server it becomes.

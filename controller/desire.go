@@ -61,7 +61,7 @@ func (p *planner) desire(in Input) (Desired, error) {
 	d.HAProxy.Frontends, d.HAProxy.Backends = p.grown.frontends, p.grown.backends
 	d.HAProxy.Peers = p.peers
 	if p.challenges != nil {
-		d.HAProxy.Backends = append([]*haproxy.Backend{p.challenges}, p.backends...)
+		d.HAProxy.Backends = append([]*haproxy.Backend{p.challenges}, p.grown.backends...)
 	}
 	if p.tier != nil {
 		d.HAProxy = p.wantTier(&d)
@@ -70,6 +70,7 @@ func (p *planner) desire(in Input) (Desired, error) {
 	d.HAProxy.Raw = haproxy.Raw{Global: texts(in.Config.HAProxy.Global), Defaults: texts(in.Config.HAProxy.Defaults)}
 	d.HAProxy.Closing = in.Stage != InService
 	d.VRRP = wantVRRP(in.Config, p.node)
+	d.VRRP.Virtual = p.virtualServers()
 	d.VRRP.Yield = in.Stage == Yielding || in.Stage == Leaving
 	d.Anycast = wantAnycast(in.Config, p.node)
 	d.Routing = wantRouting(in, p.node, &d)
@@ -146,7 +147,7 @@ func (p *planner) wants(host config.Host) func(config.Service) discovery.Want {
 	return func(s config.Service) discovery.Want {
 		return discovery.Want{
 			Host: host.Name, HostAddress: host.Address, Local: local && p.tier == nil, HostDrained: host.Drain,
-			Port: s.Backend.Port, Network: s.Backend.Network, Direct: p.direct, Proxy: through,
+			Port: s.Backend.Port, UDP: s.UDP != nil, Network: s.Backend.Network, Direct: p.direct, Proxy: through,
 		}
 	}
 }
@@ -241,7 +242,16 @@ func (p *planner) refill(i int, answers *Answers) {
 	keepLast(fresh.Members)
 	p.takeOut(fresh.Members)
 	slices.SortFunc(fresh.Rejected, func(a, b discovery.Rejection) int { return cmp.Compare(a.Name, b.Name) })
+	if service.UDP != nil { // nobody can be dialed: the checks of keepalived say who is there
+		for j := range fresh.Members {
+			fresh.Members[j].Answered = true
+		}
+	}
 	fresh.Awaits = slices.ContainsFunc(fresh.Members, func(m Member) bool { return !m.Answered && !m.Drain })
+	if service.UDP != nil {
+		p.pools[i] = fresh
+		return
+	}
 	if p.tier != nil {
 		fresh.Backend = wantBehind(service, fresh.Members)
 	} else {

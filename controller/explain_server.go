@@ -71,6 +71,9 @@ func ways(c discovery.Container, want discovery.Want) []status.Note {
 
 // serverStep is what HAProxy does with a member of a service.
 func (x *explainer) serverStep(s config.Service, m Member) status.Step {
+	if s.UDP != nil {
+		return x.udpServerStep(s, m)
+	}
 	step := status.Step{Step: "server", Verdict: status.Fail}
 	proxy := x.report.Components.HAProxy
 	health := x.in.Health.Of(m.backend(s.Name), m.Server)
@@ -121,7 +124,7 @@ func (x *explainer) serverStep(s config.Service, m Member) status.Step {
 
 // said is the last check in words, or why it is not known.
 func (x *explainer) said(s config.Service, m Member) string {
-	if x.checks == nil {
+	if x.checks == nil || s.UDP != nil {
 		return ""
 	}
 	r, err := x.lastCheck(branchBackend(s.Name, m.Branch), m.Server)

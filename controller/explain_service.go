@@ -63,6 +63,11 @@ func (x *explainer) endpointsStep(s config.Service) status.Step {
 		step.Verdict, step.Text = status.Skip, fmt.Sprintf("%s does not look for any: see vip", x.node.Name)
 		return step
 	}
+	if s.UDP != nil && x.in.NoUDP != "" {
+		step = x.noUDP("endpoints")
+		step.Service = s.Name
+		return step
+	}
 	ready := 0
 	var list []status.Note
 	for _, m := range pool.Members {
@@ -128,6 +133,9 @@ func order(v status.Verdict) int {
 
 // frontendStep is how requests come to a service.
 func (x *explainer) frontendStep(s config.Service) status.Step {
+	if s.UDP != nil {
+		return x.udpFrontendStep(s)
+	}
 	step := status.Step{Step: "frontend", Service: s.Name, Verdict: status.OK}
 	var rules, names []string
 	taken := 0

@@ -177,7 +177,14 @@ func (x *explainer) listenersStep(v config.VIP, port uint16) (status.Step, map[s
 			}
 		}
 	}
+	udp, balanced := x.addUDP(v, port, &step, services)
+	ports = append(ports, udp...)
 	switch {
+	case len(names) == 0 && balanced:
+		step.Text = "IPVS passes datagrams to it on"
+		if step.Verdict == status.Warn {
+			step.Verdict, step.Text = status.Fail, x.in.NoUDP
+		}
 	case len(names) == 0:
 		return noListener(v, port, ports), nil
 	case step.Verdict == status.Warn && len(names) == 1:

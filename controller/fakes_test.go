@@ -36,6 +36,8 @@ type node struct {
 	started   bool
 
 	instances []string
+	virtual   []vrrp.VirtualServer
+	balance   vrrp.Balance
 	yields    bool // keepalived yields
 	relief    bool // another node is there to take over
 	closing   bool // HAProxy asks clients to reconnect
@@ -133,7 +135,7 @@ func (f fakeElection) Set(_ context.Context, want vrrp.Config) (bool, error) {
 	if !f.started {
 		f.t.Error("keepalived was configured before HAProxy serves")
 	}
-	f.instances, f.yields = nil, want.Yield
+	f.instances, f.yields, f.virtual = nil, want.Yield, want.Virtual
 	for _, i := range want.Instances {
 		f.instances = append(f.instances, i.Name)
 	}
@@ -150,6 +152,8 @@ func (f fakeElection) Role(string) vrrp.Role {
 	return vrrp.Master
 }
 func (f fakeElection) Status() vrrp.Status         { return vrrp.Status{Running: true, PID: 200} }
+func (f fakeElection) Balance() vrrp.Balance       { f.mu.Lock(); defer f.mu.Unlock(); return f.balance }
+func (f fakeElection) Balanced() <-chan struct{}   { return nil }
 func (f fakeElection) Close(context.Context) error { return f.close("keepalived") }
 
 type fakeRouter struct{ *node }
@@ -167,6 +171,9 @@ func (f fakeRouter) Set(_ context.Context, want remote.Want) (bool, error) {
 }
 
 func (n *node) binds(a netip.Addr) bool {
+	if slices.ContainsFunc(n.virtual, func(v vrrp.VirtualServer) bool { return v.Service != "" }) && len(n.balance.Weights) > 0 {
+		return true // the kernel does
+	}
 	for _, frontend := range n.frontends {
 		for _, b := range frontend.Binds {
 			if b.Address == a {

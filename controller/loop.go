@@ -67,6 +67,8 @@ type loop struct {
 	next      *time.Timer   // asks for another round
 	due       time.Time     // when next fires
 	report    reporter
+	udp       haproxy.Verdicts // on the servers of UDP services, made from udpFrom
+	udpFrom   map[haproxy.ServerKey]haproxy.Health
 	atGate    gateHealth
 	steps     *status.Steps
 	newest    atomic.Pointer[config.Config] // the last valid one offered
@@ -364,4 +366,5 @@ func (l *loop) observe() {
 	if l.in.Tier != nil {
 		l.in.Health = l.atGate.of(l.in.Health)
 	}
+	l.observeUDP()
 }

@@ -33,6 +33,8 @@ type (
 		Roles() <-chan vrrp.RoleChange
 		Role(instance string) vrrp.Role
 		Status() vrrp.Status
+		Balance() vrrp.Balance
+		Balanced() <-chan struct{}
 		Close(ctx context.Context) error
 	}
 	router interface {

@@ -27,6 +27,9 @@ func (d differ) node(name string) (status.NodePlan, error) {
 		is, plan.Action = &Desired{}, status.Removed
 	}
 	plan.Components = []status.ComponentPlan{proxyPlan(was, is), electionPlan(was, is), speakerPlan(was, is)}
+	if len(was.VRRP.Virtual)+len(is.VRRP.Virtual) > 0 {
+		plan.Components = append(plan.Components, udpPlan(was, is))
+	}
 	plan.Endpoints = endpointChanges(was, is)
 	plan.VIPs = d.vipChanges(name)
 	plan.Prefixes = change("prefixes", prefixSet(was), prefixSet(is))
@@ -56,23 +59,43 @@ func proxyPlan(was, is *Desired) status.ComponentPlan {
 }
 
 func electionPlan(was, is *Desired) status.ComponentPlan {
-	one := status.ComponentPlan{Component: "keepalived", Action: "none"}
-	switch before, after := len(was.VRRP.Instances), len(is.VRRP.Instances); {
-	case reflect.DeepEqual(was.VRRP, is.VRRP):
-	case before == 0:
+	set := func(d *Desired) map[string]string {
+		all := make(map[string]string)
+		for _, i := range d.VRRP.Instances {
+			all[i.Name] = fmt.Sprintf("%+v", i)
+		}
+		return all
+	}
+	one := keepalivedPlan("keepalived", set(was), set(is))
+	if one.Action == "none" && was.VRRP.Yield != is.VRRP.Yield {
+		one.Action = "runtime update"
+	}
+	return one
+}
+
+// udpPlan is what the keepalived of UDP services does.
+func udpPlan(was, is *Desired) status.ComponentPlan {
+	set := func(d *Desired) map[string]string {
+		all := make(map[string]string)
+		for _, v := range d.VRRP.Virtual {
+			all[v.String()] = fmt.Sprintf("%+v", v)
+		}
+		return all
+	}
+	return keepalivedPlan("udp", set(was), set(is))
+}
+
+// keepalivedPlan is for one of the keepalived: its blocks by name.
+func keepalivedPlan(component string, had, has map[string]string) status.ComponentPlan {
+	one := status.ComponentPlan{Component: component, Action: "none"}
+	switch {
+	case maps.Equal(had, has):
+	case len(had) == 0:
 		one.Action = "start"
-	case after == 0:
+	case len(has) == 0:
 		one.Action = "stop"
 	default:
-		one.Action = "reload"
-		had, has := make(map[string]string), make(map[string]string)
-		for _, i := range was.VRRP.Instances {
-			had[i.Name] = fmt.Sprintf("%+v", i)
-		}
-		for _, i := range is.VRRP.Instances {
-			has[i.Name] = fmt.Sprintf("%+v", i)
-		}
-		one.Causes = change("", had, has).Words()
+		one.Action, one.Causes = "reload", change("", had, has).Words()
 	}
 	return one
 }

@@ -82,6 +82,7 @@ func wantFrontends(cfg *config.Config, services []config.Service, obtained *Obta
 	}
 	for _, s := range services {
 		switch {
+		case s.UDP != nil: // keepalived's
 		case s.HTTP != nil:
 			if f := addHTTP(s, at); f != nil {
 				terminate(f, s, obtained)

@@ -61,7 +61,7 @@ func (d *Desired) files(runDir string) (map[string][]byte, error) {
 		return nil, err
 	}
 	out := map[string][]byte(files)
-	if election := d.VRRP; len(election.Instances) > 0 {
+	if election := d.VRRP; len(election.Instances)+len(election.Virtual) > 0 {
 		election.TrackFile = trackFile(runDir)
 		if out["keepalived.conf"], err = vrrp.Render(election, filepath.Join(runDir, "keepalived")); err != nil {
 			return nil, err
@@ -103,6 +103,10 @@ func (d *Desired) give(cfg *config.Config, node string, given Given) error {
 			continue // its VIP is not on this node
 		}
 		members := slices.Clone(pool.Members)
+		if service.UDP != nil {
+			d.giveUDP(cfg, service, endpoints)
+			continue
+		}
 		for _, e := range endpoints {
 			endpoint := discovery.Endpoint{Name: cmp.Or(e.Name, staticName(e.Address.String())), Address: e.Address, Via: e.Via, Weight: 100}
 			if host, _, ok := strings.Cut(e.Name, "/"); ok {
@@ -217,7 +221,7 @@ func askFor(ctx context.Context, cfg *config.Config, node, dir string) ([]Remark
 		return nil, err
 	}
 	remarks := []Remark{{Node: node, Daemon: "haproxy"}}
-	if len(want.VRRP.Instances) > 0 {
+	if len(want.VRRP.Instances)+len(want.VRRP.Virtual) > 0 {
 		keepalived := Remark{Node: node, Daemon: "keepalived"}
 		if stand, ok := standIn(want.VRRP); ok {
 			stand.TrackFile = trackFile(dir)
@@ -258,6 +262,9 @@ func (r *Remark) ask(ctx context.Context, dir string) {
 
 // standIn is want on interfaces that exist here.
 func standIn(want vrrp.Config) (vrrp.Config, bool) {
+	if len(want.Instances) == 0 {
+		return want, true
+	}
 	links, err := net.Interfaces()
 	here := slices.IndexFunc(links, func(l net.Interface) bool { return l.Flags&net.FlagLoopback == 0 })
 	if err != nil || here < 0 {

@@ -108,6 +108,7 @@ func (l *loop) reportComponents(state remote.State) status.Components {
 			Peers: make(map[string]status.Peer),
 		},
 	}
+	c.Keepalived.Checker = l.reportChecker()
 	if len(l.applied.want.VRRP.Instances) == 0 && !k.Running {
 		c.Keepalived.State = "off"
 	}
@@ -238,7 +239,7 @@ func (l *loop) reportServices() map[string]status.Service {
 	}
 	stale := l.staleHosts()
 	lost := l.staleSwarms()
-	key := fmt.Sprint(stale, lost)
+	key := fmt.Sprint(stale, lost, l.in.NoUDP)
 	own := sync.OnceFunc(func() { r.named = maps.Clone(r.named) }) // the last report has the old one
 	for i, s := range l.in.Config.Services {
 		now := told{l.applied.want.Pools[s.Name], key, l.in.Health[s.Name]}
@@ -300,7 +301,7 @@ func (l *loop) reportService(s config.Service, pool *Pool, stale, lost map[strin
 		case m.Static && health == haproxy.Unknown:
 			e.State, e.Reason = "starting", "HAProxy has not checked it yet"
 		case health == haproxy.Down:
-			e.State, e.Reason = "down", "fails HAProxy's check"
+			e.State, e.Reason = "down", l.whyDown(s)
 		case !lost[m.Swarm].IsZero():
 			e.Reason = "stale: no manager of its Swarm can be asked"
 		case !m.Static && m.Swarm == "" && !stale[m.Host].IsZero():

@@ -261,6 +261,8 @@ func (l *loop) listenToParts(ctx context.Context) error {
 			return nil
 		case <-l.proxy.Health():
 			l.send(ctx, event{cause: "haproxy reports", fold: func() {}})
+		case <-l.election.Balanced():
+			l.send(ctx, event{cause: "UDP servers", fold: func() {}})
 		case r := <-l.election.Roles():
 			l.send(ctx, event{cause: fmt.Sprintf("vrrp %s is %s", r.Instance, cmp.Or(r.Role, "unknown")), fold: func() {}})
 		case <-l.authority.Changes():

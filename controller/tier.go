@@ -56,6 +56,7 @@ func atHost(cfg *config.Config, name string) (*config.Config, error) {
 	narrow := *cfg
 	narrow.Hosts = []config.Host{host}
 	narrow.VIPs, narrow.Routing = nil, config.Routing{}
+	narrow.Services = slices.DeleteFunc(slices.Clone(cfg.Services), func(s config.Service) bool { return s.UDP != nil }) // it does not see them
 	return &narrow, nil
 }
 

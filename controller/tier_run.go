@@ -135,6 +135,8 @@ type (
 
 func (noElection) Set(context.Context, vrrp.Config) (bool, error) { return false, nil }
 func (noElection) Run(ctx context.Context) error                  { <-ctx.Done(); return nil }
+func (noElection) Balance() vrrp.Balance                          { return vrrp.Balance{} }
+func (noElection) Balanced() <-chan struct{}                      { return nil }
 func (noElection) Roles() <-chan vrrp.RoleChange                  { return nil }
 func (noElection) Role(string) vrrp.Role                          { return "" }
 func (noElection) Status() vrrp.Status                            { return vrrp.Status{} }

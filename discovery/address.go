@@ -14,7 +14,7 @@ func locate(c Container, want Want, asked preferences) (netip.AddrPort, Reason, 
 	port := cmp.Or(want.Port, asked.port)
 	if port == 0 {
 		if len(c.Exposed) != 1 {
-			return netip.AddrPort{}, AmbiguousPort, fmt.Sprintf("the container exposes %s; set backend.port, or label vipilot.port", countPorts(c.Exposed))
+			return netip.AddrPort{}, AmbiguousPort, fmt.Sprintf("the container exposes %s; set backend.port, or label vipilot.port", countPorts(c.Exposed, want.protocol()))
 		}
 		port = c.Exposed[0]
 	}
@@ -112,7 +112,7 @@ func (a Attachment) address() netip.Addr {
 // published finds the published port by which one of networks is reached.
 func (p place) published(networks []Attachment) (netip.AddrPort, Reason, string) {
 	if !slices.ContainsFunc(networks, Attachment.carriesPublished) {
-		return netip.AddrPort{}, NetworkNotDirect, fmt.Sprintf("%s is declared direct: false, and ports cannot be published there; connect the container to a bridge and publish %d/tcp, or remove direct: false", names(networks), p.port)
+		return netip.AddrPort{}, NetworkNotDirect, fmt.Sprintf("%s is declared direct: false, and ports cannot be published there; connect the container to a bridge and publish %s, or remove direct: false", names(networks), p.portName())
 	}
 	rows := slices.DeleteFunc(slices.Clone(p.c.Published), func(b Published) bool { return b.Port != p.port || b.HostPort == 0 })
 	if len(rows) == 0 {
@@ -125,7 +125,7 @@ func (p place) published(networks []Attachment) (netip.AddrPort, Reason, string)
 	case best.isWildcard():
 		return p.onHost(best.HostPort)
 	case best.HostIP.IsLoopback() && !p.want.Local:
-		return netip.AddrPort{}, PublishedOnLoopback, fmt.Sprintf("port %d/tcp is published on %v only, which other machines cannot reach; publish it on the host's address (-p %d)", p.port, best.HostIP, p.port)
+		return netip.AddrPort{}, PublishedOnLoopback, fmt.Sprintf("port %s is published on %v only, which other machines cannot reach; publish it on the host's address (-p %s)", p.portName(), best.HostIP, p.flag())
 	}
 	return netip.AddrPortFrom(best.HostIP, best.HostPort), "", ""
 }
@@ -142,12 +142,15 @@ func (p place) unpublished(networks []Attachment) (netip.AddrPort, Reason, strin
 	if a.Subnet.IsValid() {
 		reach = a.Subnet.String()
 	}
-	how := fmt.Sprintf("-p %d", p.port)
+	how := "-p " + p.flag()
 	if p.c.Task != nil {
 		how = fmt.Sprintf("docker service update --publish-add mode=host,target=%d", p.port)
+		if p.want.UDP {
+			how += ",protocol=udp"
+		}
 	}
-	return netip.AddrPort{}, reason, fmt.Sprintf("port %d/tcp is not published; publish it (%s), or declare networks.%.40s.direct: true if this node can route to %s",
-		p.port, how, a.Name, reach)
+	return netip.AddrPort{}, reason, fmt.Sprintf("port %s is not published; publish it (%s), or declare networks.%.40s.direct: true if this node can route to %s",
+		p.portName(), how, a.Name, reach)
 }
 
 // onHost is a port of the host itself. Without a declared address only this
@@ -195,13 +198,14 @@ func names(networks []Attachment) string {
 }
 
 // countPorts lists ports for a person, without end only up to a few.
-func countPorts(ports []uint16) string {
+func countPorts(ports []uint16, protocol string) string {
 	const few = 6
+	protocol = strings.ToUpper(protocol)
 	switch {
 	case len(ports) == 0:
-		return "no TCP port"
+		return "no " + protocol + " port"
 	case len(ports) > few:
-		return fmt.Sprintf("%d TCP ports", len(ports))
+		return fmt.Sprintf("%d %s ports", len(ports), protocol)
 	}
-	return fmt.Sprintf("%d TCP ports %v", len(ports), ports)
+	return fmt.Sprintf("%d %s ports %v", len(ports), protocol, ports)
 }

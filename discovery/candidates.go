@@ -22,6 +22,7 @@ func Candidates(c Container, want Want) []Candidate {
 	if reason != "" {
 		return nil
 	}
+	c, want = c.speaking(want)
 	chosen, refused, _ := locate(c, want, asked)
 	p := place{c: c, want: want, port: cmp.Or(want.Port, asked.port)}
 	if p.port == 0 && len(c.Exposed) == 1 {

@@ -73,6 +73,7 @@ type Container struct {
 	Networks  []Attachment // sorted by Name
 	Published []Published  // TCP only
 	Exposed   []uint16     // TCP ports, EXPOSEd or published, sorted
+	UDP       *UDPPorts    `json:",omitempty"` // nil = it has none
 	Task      *Task        `json:",omitempty"` // of a container that a Swarm manager told of
 }
 
@@ -85,7 +86,13 @@ type Attachment struct {
 	Subnet netip.Prefix // of IPv4, else of IPv6; only for explanations
 }
 
-// Published is one published TCP port.
+// UDPPorts are what Published and Exposed are of TCP.
+type UDPPorts struct {
+	Published []Published
+	Exposed   []uint16
+}
+
+// Published is one published port.
 type Published struct {
 	Port     uint16 // in the container
 	HostIP   netip.Addr

@@ -14,6 +14,7 @@ type Want struct {
 	HostDrained bool            // hosts.<name>.state: drain
 	Port        uint16          // the service's port; 0 = label, else the single exposed one
 	Network     string          // the service's network; "" = no preference
+	UDP         bool            // the service is of UDP
 	Direct      map[string]bool // networks.<name>.direct, only those that say so
 	Proxy       netip.AddrPort  // the host's reverse proxy; invalid if it has none
 	IPv6        bool            // prefer IPv6 (unused unless the container has no IPv4)
@@ -79,6 +80,7 @@ func Resolve(c Container, want Want) (Endpoint, *Rejection) {
 	if reason != "" {
 		return reject(reason, detail)
 	}
+	c, want = c.speaking(want)
 	if reason, detail := unfit(c); reason != "" {
 		return reject(reason, detail)
 	}

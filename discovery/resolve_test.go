@@ -245,3 +245,52 @@ func FuzzResolve(f *testing.F) {
 		}
 	})
 }
+
+// A service of UDP sees UDP ports alone, by the same rules.
+func TestResolveUDP(t *testing.T) {
+	base := Container{ID: strings.Repeat("a", 64), Name: "dns-1", State: Running, Networks: []Attachment{on("web", "bridge", "172.18.0.2")},
+		Published: []Published{row("0.0.0.0", 1)}, Exposed: []uint16{8080}}
+	udp := func(port uint16, rows ...Published) change {
+		return func(c *Container, _ *Want) { c.UDP = &UDPPorts{Exposed: []uint16{port}, Published: rows} }
+	}
+	through := func(_ *Container, w *Want) { w.Proxy = netip.MustParseAddrPort("10.77.0.11:7080") }
+	for _, tc := range []struct {
+		name   string
+		change []change
+		want   string
+	}{
+		{"none", nil, "ambiguous_port no UDP port"},
+		{"published", []change{udp(8080, row("0.0.0.0", 5353))}, "10.77.0.11:5353"},
+		{"published on loopback", []change{udp(8080, row("127.0.0.1", 5353))}, "published_on_loopback 8080/udp -p 8080/udp"},
+		{"of TCP only", []change{port(8080)}, "port_not_published 8080/udp (-p 8080/udp)"},
+		{"no proxy reaches it", []change{udp(53), through}, "port_not_published 53/udp"},
+		{"direct", []change{udp(53), direct("web", true)}, "172.18.0.2:53"},
+		{"host mode", []change{udp(53), hostMode}, "10.77.0.11:53"},
+		{"mesh", []change{udp(53), func(c *Container, _ *Want) {
+			c.Task = &Task{Service: "dns", Mesh: []Published{{Port: 53, HostPort: 53}}}
+		}}, "port_not_published mode=host,target=53,protocol=udp"},
+	} {
+		c, want := base, Want{Host: "app1", HostAddress: ip("10.77.0.11"), UDP: true, Direct: map[string]bool{}}
+		for _, change := range tc.change {
+			change(&c, &want)
+		}
+		e, refusal := Resolve(c, want)
+		got := e.Address.String()
+		if refusal != nil {
+			got = string(refusal.Reason) + " " + refusal.Detail
+		}
+		for _, word := range strings.Fields(tc.want) {
+			if !strings.Contains(got, word) {
+				t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
+			}
+		}
+		if refusal == nil {
+			continue
+		}
+		for _, way := range Candidates(c, want) {
+			if way.Used {
+				t.Errorf("%s: refused, but %v is used", tc.name, way)
+			}
+		}
+	}
+}

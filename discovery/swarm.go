@@ -100,7 +100,7 @@ func (c *Container) begin(seen Container) {
 	task := *c.Task
 	task.Note = ""
 	c.ID, c.Task, c.State, c.Health = seen.ID, &task, seen.State, seen.Health
-	c.HostMode, c.Networks, c.Published = seen.HostMode, seen.Networks, seen.Published
+	c.HostMode, c.Networks, c.Published, c.UDP = seen.HostMode, seen.Networks, seen.Published, seen.UDP
 	if len(c.Exposed) == 0 {
 		c.Exposed = seen.Exposed
 	}
@@ -124,6 +124,9 @@ func (c *Container) sight(seen Container) {
 	}
 	if len(c.Published) == 0 { // managers that have just elected a leader may never hear of a port
 		c.Published = seen.Published
+	}
+	if c.UDP == nil {
+		c.UDP = seen.UDP
 	}
 	// A network that is local to the engine gives an address that no manager knows.
 	networks := slices.Clone(c.Networks)

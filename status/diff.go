@@ -63,6 +63,14 @@ func (d *diff) config(old, new Config) {
 	d.value("config", "error", text(old.Error), text(new.Error))
 }
 
+// checkerState is that of the keepalived for UDP, with what is wrong.
+func checkerState(k Keepalived) string {
+	if k.Checker == nil {
+		return ""
+	}
+	return strings.Trim(k.Checker.State+": "+text(k.Checker.Error), ": ")
+}
+
 func (d *diff) components(old, new Components) {
 	d.value("component", "haproxy", old.HAProxy.State, new.HAProxy.State)
 	d.value("component", "haproxy pid", number(old.HAProxy.PID), number(new.HAProxy.PID))
@@ -73,6 +81,7 @@ func (d *diff) components(old, new Components) {
 	d.value("component", "keepalived", old.Keepalived.State, new.Keepalived.State)
 	d.value("component", "keepalived pid", number(old.Keepalived.PID), number(new.Keepalived.PID))
 	d.value("component", "keepalived reloads", number(old.Keepalived.Reloads), number(new.Keepalived.Reloads))
+	d.value("component", "udp", checkerState(old.Keepalived), checkerState(new.Keepalived))
 	d.value("component", "speaker", old.Speaker.State, new.Speaker.State)
 	d.value("component", "speaker pid", number(old.Speaker.PID), number(new.Speaker.PID))
 	d.states("component", "", frrStates(old.FRR), frrStates(new.FRR))

@@ -55,6 +55,7 @@ func newCollector(report func() *Report, version string) *collector {
 		{"haproxy_old_workers", "Workers of before a reload that finish their sessions.", ""},
 		{"haproxy_runtime_updates_total", "Changes made to HAProxy without a reload.", ""},
 		{"keepalived_up", "Whether keepalived runs; absent where no VIP needs it.", ""},
+		{"udp_up", "Whether the keepalived of UDP services runs; absent where there are none.", ""},
 		{"keepalived_reloads_total", "Reloads of keepalived.", ""},
 		{"speaker_up", "Whether the sentinel with the speaker runs.", ""},
 		{"frr_up", "Whether every FRR daemon that is needed runs; absent where none is.", ""},
@@ -157,6 +158,9 @@ func (s samples) components(c Components) {
 	if c.Keepalived.State != "off" { // 0 would be an alarm
 		s.flag("keepalived_up", c.Keepalived.State == "running")
 		s.counter("keepalived_reloads_total", c.Keepalived.Reloads)
+	}
+	if u := c.Keepalived.Checker; u != nil {
+		s.flag("udp_up", u.State == "running")
 	}
 	if c.Speaker.State != "off" {
 		s.flag("speaker_up", c.Speaker.State == "running")

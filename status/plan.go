@@ -52,7 +52,7 @@ type NodePlan struct {
 // ComponentPlan is what one component does: nothing, a runtime update, a
 // reload, a start or a stop.
 type ComponentPlan struct {
-	Component string   `json:"component"` // haproxy, keepalived, speaker
+	Component string   `json:"component"` // haproxy, keepalived, speaker; udp where there are UDP services
 	Action    string   `json:"action"`
 	Causes    []string `json:"causes"` // why it is more than a runtime update
 }

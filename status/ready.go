@@ -75,6 +75,9 @@ func (r *Report) components() []component {
 		{"keepalived", k.State, text(k.Error), fmt.Sprintf("reloads %d", k.Reloads), k.PID},
 		{"speaker", s.State, text(s.Error), peers, s.PID},
 	}
+	if u := k.Checker; u != nil {
+		list = append(list, component{"udp", u.State, text(u.Error), fmt.Sprintf("reloads %d", u.Reloads), u.PID})
+	}
 	if f := r.Components.FRR; f != nil {
 		list = append(list, f.component())
 	}

@@ -79,6 +79,17 @@ type Keepalived struct {
 	PID     int     `json:"pid"`
 	Reloads int     `json:"reloads"`
 	Error   *string `json:"error"`
+	// Checker is the keepalived that serves UDP; nil where no service needs one.
+	Checker *Checker `json:"checker,omitempty"`
+}
+
+// Checker is the keepalived of UDP services: running, stopped, or off where
+// the node's kernel cannot, as Error says.
+type Checker struct {
+	State   string  `json:"state"`
+	PID     int     `json:"pid"`
+	Reloads int     `json:"reloads"`
+	Error   *string `json:"error"`
 }
 
 // Speaker is the sentinel and the speaker in it; "off" where nothing is announced is still running as the watchdog.

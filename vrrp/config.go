@@ -8,9 +8,12 @@ import (
 // Config is the whole wanted state of keepalived on this node.
 type Config struct {
 	Node      string     // router_id
-	Instances []Instance // sorted by Name; empty = keepalived is not needed
+	Instances []Instance // sorted by Name; empty = no election is needed
 	TrackFile string     // absolute; the sentinel writes 0 (fine) or 1 (fault) into it
 	Yield     bool       // any other node may have the addresses; switched without a reload
+	// Virtual are the UDP services, which a keepalived of its own carries: what
+	// changes there never touches the election.
+	Virtual []VirtualServer
 }
 
 // Instance is one VRRP instance: it carries one VIP.

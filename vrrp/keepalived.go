@@ -31,6 +31,7 @@ type Options struct {
 	RunDir string       // absolute; its own, holds everything generated
 	Binary string       // default: keepalived, looked up in PATH
 	Logger *slog.Logger // default: none
+	IPVS   func() error // why the kernel cannot balance UDP, nil when it can; default: asks it
 }
 
 // Status is the state of the process.
@@ -45,6 +46,7 @@ type Status struct {
 // namespace of whoever calls Set and Run.
 type Keepalived struct {
 	opts    Options
+	checker *checker
 	memory  *memory
 	roles   chan RoleChange
 	changed chan struct{} // one token: the process is another one
@@ -52,6 +54,7 @@ type Keepalived struct {
 	turn    sync.Mutex // held by whoever starts, reloads or stops
 	adopted bool
 	want    *Config // nil = not known yet
+	wants   string  // fingerprint of its election
 	signal  syscall.Signal
 
 	mu      sync.Mutex // the rest, never held for long
@@ -68,8 +71,12 @@ func New(opts Options) *Keepalived {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	opts.Logger = opts.Logger.With("component", "keepalived")
+	if opts.IPVS == nil {
+		opts.IPVS = kernelIPVS
+	}
 	return &Keepalived{
 		opts:    opts,
+		checker: &checker{opts: opts, changed: make(chan struct{}, 1)},
 		memory:  newMemory(filepath.Join(opts.RunDir, memoryFile)),
 		roles:   make(chan RoleChange, 64),
 		changed: make(chan struct{}, 1),
@@ -77,7 +84,8 @@ func New(opts Options) *Keepalived {
 }
 
 // Set makes want true: keepalived checks the file, runs it, and has confirmed
-// that it does. A keepalived that a dead controller left is adopted, without
+// that it does. Virtual servers have a keepalived of their own, see [Balance];
+// a kernel without IPVS is no error. A keepalived that a dead controller left is adopted, without
 // a reload if it already runs this file. Without instances keepalived is
 // stopped. Set is idempotent; changed tells whether there was anything to do.
 // When the file is refused, nothing that runs is touched.
@@ -90,6 +98,11 @@ func (k *Keepalived) Set(ctx context.Context, want Config) (changed bool, err er
 		changed, err = k.stop(ctx)
 	} else {
 		changed, err = k.apply(ctx, want)
+	}
+	if err == nil {
+		var balanced bool
+		balanced, err = k.setVirtual(ctx, want)
+		changed = changed || balanced
 	}
 	k.report(err)
 	return changed, err
@@ -112,8 +125,11 @@ func (k *Keepalived) apply(ctx context.Context, want Config) (changed bool, err 
 	if err != nil {
 		return yielded, err
 	}
-	k.want = &want
-	if k.running() && k.memory.read().Loaded == fingerprint(data) {
+	if data, err = renderElection(want, k.opts.RunDir); err != nil {
+		return yielded, err
+	}
+	k.want, k.wants = &want, fingerprint(data)
+	if k.running() && k.memory.read().Loaded == k.wants {
 		return written || yielded, nil
 	}
 	// Whatever happens next, these addresses may be on interfaces.
@@ -169,7 +185,9 @@ func (k *Keepalived) Status() Status {
 func (k *Keepalived) Close(ctx context.Context) error {
 	k.turn.Lock()
 	defer k.turn.Unlock()
+	_, ended := k.checker.set(ctx, nil)
 	_, err := k.stop(ctx)
+	err = errors.Join(err, ended)
 	k.report(err)
 	return err
 }

@@ -53,10 +53,6 @@ func (k *Keepalived) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := os.ReadFile(k.path(confFile))
-	if err != nil {
-		return fmt.Errorf("start keepalived: %w", err)
-	}
 	err = errors.Join(ensureFIFO(k.path(fifoFile)), k.clear(ctx), sweep(k.memory.read().Held))
 	if err != nil {
 		return fmt.Errorf("start keepalived: %w", err)
@@ -89,15 +85,11 @@ func (k *Keepalived) start(ctx context.Context) error {
 		return describe(fmt.Errorf("start keepalived: %w", err), k.logSince(since))
 	}
 	k.opts.Logger.Info("started keepalived", "pid", p.PID)
-	return k.loaded(data)
+	return k.loaded()
 }
 
 // reload makes the running keepalived read its file again.
 func (k *Keepalived) reload(ctx context.Context) error {
-	data, err := os.ReadFile(k.path(confFile))
-	if err != nil {
-		return fmt.Errorf("reload keepalived: %w", err)
-	}
 	p, since := k.current(), k.logSize()
 	if err := p.Signal(syscall.SIGHUP); err != nil {
 		return fmt.Errorf("reload keepalived: %w", err)
@@ -109,13 +101,14 @@ func (k *Keepalived) reload(ctx context.Context) error {
 		return describe(fmt.Errorf("reload keepalived: %w", err), k.logSince(since))
 	}
 	k.opts.Logger.Info("reloaded keepalived", "pid", p.PID)
-	return k.loaded(data)
+	return k.loaded()
 }
 
-// loaded notes that keepalived runs data.
-func (k *Keepalived) loaded(data []byte) error {
+// loaded notes that keepalived runs the election that is wanted.
+func (k *Keepalived) loaded() error {
+	print := k.wants
 	err := k.memory.edit(func(m *kept) {
-		m.Loaded = fingerprint(data)
+		m.Loaded = print
 		if k.want != nil {
 			m.Held = k.want.holdings()
 		}
@@ -213,23 +206,31 @@ func (k *Keepalived) stop(ctx context.Context) (changed bool, err error) {
 // some other program.
 func (k *Keepalived) clear(ctx context.Context) error {
 	for _, name := range []string{pidFile, childFile} {
-		pid := readPID(k.path(name))
-		if k.owns(pid) {
-			_ = syscall.Kill(pid, syscall.SIGTERM)
-		}
-		for patience := 200; k.owns(pid); patience-- {
-			if patience == 0 {
-				_ = syscall.Kill(pid, syscall.SIGKILL)
-			}
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("wait for the end of keepalived process %d: %w", pid, ctx.Err())
-			case <-time.After(pollInterval):
-			}
-		}
-		if err := os.Remove(k.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := k.end(ctx, name); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// end ends the keepalived of a pid file, and removes the file.
+func (k *Keepalived) end(ctx context.Context, name string) error {
+	pid := readPID(k.path(name))
+	if k.owns(pid) {
+		_ = syscall.Kill(pid, syscall.SIGTERM)
+	}
+	for patience := 200; k.owns(pid); patience-- {
+		if patience == 0 {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the end of keepalived process %d: %w", pid, ctx.Err())
+		case <-time.After(pollInterval):
+		}
+	}
+	if err := os.Remove(k.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
 	return nil
 }

@@ -43,13 +43,24 @@ type instanceText struct {
 	Addresses                    []string
 }
 
-// Render gives the keepalived.conf for want; equal wants give equal bytes.
+// Render gives the keepalived.conf for want: the instances, then the virtual
+// servers. Equal wants give equal bytes.
 // runDir is where keepalived will run, see [Options]. What keepalived could
 // not take, or would take wrongly, is an error that names every fault.
 func Render(want Config, runDir string) ([]byte, error) {
 	if err := want.validate(runDir); err != nil {
 		return nil, fmt.Errorf("render keepalived.conf: %w", err)
 	}
+	election, err := renderElection(want, runDir)
+	if err != nil {
+		return nil, err
+	}
+	virtual, err := renderVirtual(want.Virtual)
+	return append(election, virtual...), err
+}
+
+// renderElection is the part that the VRRP process acts upon.
+func renderElection(want Config, runDir string) ([]byte, error) {
 	f := file{Node: want.Node, FIFO: filepath.Join(runDir, fifoFile), TrackFile: want.TrackFile, YieldFile: filepath.Join(runDir, yieldFile)}
 	for _, i := range want.Instances {
 		f.Instances = append(f.Instances, i.text())

@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -45,7 +46,7 @@ func intra() Instance {
 
 // goodConfigs are rendered, compared with testdata, and given to keepalived.
 func goodConfigs() map[string]Config {
-	return map[string]Config{
+	good := map[string]Config{
 		"none":  {Node: "lb1", TrackFile: "/run/vipilot/track"},
 		"plain": {Node: "lb1.example.net", Instances: []Instance{public()}, TrackFile: "/run/vipilot/track"},
 		"two":   {Node: "lb1", Instances: []Instance{public(), intra()}},
@@ -73,6 +74,8 @@ func goodConfigs() map[string]Config {
 			}),
 		}},
 	}
+	maps.Copy(good, virtualConfigs())
+	return good
 }
 
 func TestRender(t *testing.T) {

@@ -42,6 +42,7 @@ func (k *Keepalived) Run(ctx context.Context) error {
 	}
 	heard, failed := make(chan string), make(chan error, 1)
 	wg.Go(func() { k.memory.deliver(ctx, k.roles) })
+	wg.Go(func() { k.checker.run(ctx) })
 	wg.Go(func() { failed <- listen(ctx, fifo, heard) })
 	return k.watch(ctx, heard, failed)
 }

@@ -62,7 +62,7 @@ func (c Config) validate(runDir string) error {
 			owners[a] = i.Name
 		}
 	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, validateVirtual(c.Virtual))...)
 }
 
 func (i Instance) validate() error {

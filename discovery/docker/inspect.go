@@ -109,11 +109,11 @@ func fromInspect(in inspection, drivers map[string]string) (discovery.Container,
 	var networks map[string]*network.EndpointSettings
 	if in.NetworkSettings != nil {
 		networks = in.NetworkSettings.Networks
-		c.Published = published(in)
 	}
 	c.HostMode, c.NoNetwork = specialMode(mode, networks)
 	c.Networks = attachments(networks, drivers)
-	c.Exposed = exposed(in)
+	c.Published, c.Exposed = published(in, "tcp"), exposed(in, "tcp")
+	c.UDP = udpPorts(published(in, "udp"), exposed(in, "udp"))
 	return c, nil
 }
 
@@ -177,17 +177,28 @@ func address(s string, v4 bool) netip.Addr {
 	return ip
 }
 
-// tcpPort reads "8080/tcp"; 0 is anything else.
-func tcpPort(s string) uint16 {
+// portOf reads the number of "8080/tcp" for the protocol tcp; 0 is anything else.
+func portOf(s, protocol string) uint16 {
 	number, proto, _ := strings.Cut(s, "/")
 	n, err := strconv.ParseUint(number, 10, 16)
-	if err != nil || proto != "tcp" && proto != "" {
+	if err != nil || cmp.Or(proto, "tcp") != protocol {
 		return 0
 	}
 	return uint16(n)
 }
 
-func published(in inspection) []discovery.Published {
+// udpPorts are those of UDP; nil when there are none.
+func udpPorts(published []discovery.Published, exposed []uint16) *discovery.UDPPorts {
+	if len(published) == 0 && len(exposed) == 0 {
+		return nil
+	}
+	return &discovery.UDPPorts{Published: published, Exposed: exposed}
+}
+
+func published(in inspection, protocol string) []discovery.Published {
+	if in.NetworkSettings == nil {
+		return nil
+	}
 	var list []discovery.Published
 	for p, bindings := range in.NetworkSettings.Ports {
 		for _, b := range bindings {
@@ -195,7 +206,7 @@ func published(in inspection) []discovery.Published {
 			if err != nil {
 				continue
 			}
-			list = appendPublished(list, tcpPort(p), b.HostIP, uint16(n))
+			list = appendPublished(list, portOf(p, protocol), b.HostIP, uint16(n))
 		}
 	}
 	return sortPublished(list)
@@ -223,14 +234,14 @@ func sortPublished(list []discovery.Published) []discovery.Published {
 	return slices.Compact(list)
 }
 
-func exposed(in inspection) []uint16 {
+func exposed(in inspection, protocol string) []uint16 {
 	var ports []uint16
 	for p := range in.Config.ExposedPorts {
-		ports = append(ports, tcpPort(p))
+		ports = append(ports, portOf(p, protocol))
 	}
 	if in.NetworkSettings != nil {
 		for p := range in.NetworkSettings.Ports {
-			ports = append(ports, tcpPort(p))
+			ports = append(ports, portOf(p, protocol))
 		}
 	}
 	slices.Sort(ports)

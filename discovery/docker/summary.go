@@ -53,13 +53,15 @@ func agrees(s container.Summary, known record) bool {
 	if s.State == container.StateRunning && healthIn(s.Status) != known.Health {
 		return false
 	}
-	var ports []discovery.Published
+	ports := make(map[string][]discovery.Published)
 	for _, p := range s.Ports {
-		if p.Type == "tcp" {
-			ports = appendPublished(ports, p.PrivatePort, p.IP, p.PublicPort)
-		}
+		ports[p.Type] = appendPublished(ports[p.Type], p.PrivatePort, p.IP, p.PublicPort)
 	}
-	if !slices.Equal(sortPublished(ports), known.Published) {
+	var udp []discovery.Published
+	if known.UDP != nil {
+		udp = known.UDP.Published
+	}
+	if !slices.Equal(sortPublished(ports["tcp"]), known.Published) || !slices.Equal(sortPublished(ports["udp"]), udp) {
 		return false
 	}
 	if s.NetworkSettings == nil {

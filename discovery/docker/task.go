@@ -29,6 +29,7 @@ type service struct {
 	host   []discovery.Published // published on the task's node
 	mesh   []discovery.Published // published on every node
 	target []uint16              // ports in the container that are published in either way
+	udp    *discovery.UDPPorts   // published on the task's node; nil = none
 }
 
 // newService reads a service; nil when it is none that a manager would give.
@@ -41,8 +42,9 @@ func newService(in swarm.Service) *service {
 		s.spec = c.Labels
 	}
 	s.labels = s.with(s.spec)
+	s.udp = udpOf(in.Endpoint.Ports)
 	for _, p := range in.Endpoint.Ports {
-		port := publishedPort(p)
+		port := publishedPort(p, swarm.PortConfigProtocolTCP)
 		if port.Port == 0 {
 			continue
 		}
@@ -71,9 +73,22 @@ func (s *service) with(container map[string]string) map[string]string {
 	return labels
 }
 
-// publishedPort reads a TCP port; the zero value is anything else.
-func publishedPort(p swarm.PortConfig) discovery.Published {
-	if p.Protocol != swarm.PortConfigProtocolTCP && p.Protocol != "" || p.TargetPort > 65535 || p.PublishedPort > 65535 {
+// udpOf are the UDP ports that a node passes on to a task of its own.
+func udpOf(ports []swarm.PortConfig) *discovery.UDPPorts {
+	var published []discovery.Published
+	var exposed []uint16
+	for _, p := range ports {
+		if port := publishedPort(p, swarm.PortConfigProtocolUDP); port.Port != 0 && port.HostPort != 0 && p.PublishMode == swarm.PortConfigPublishModeHost {
+			published, exposed = append(published, port), append(exposed, port.Port)
+		}
+	}
+	slices.Sort(exposed)
+	return udpPorts(sortPublished(published), slices.Compact(exposed))
+}
+
+// publishedPort reads a port of a protocol; the zero value is anything else.
+func publishedPort(p swarm.PortConfig, protocol swarm.PortConfigProtocol) discovery.Published {
+	if cmp.Or(p.Protocol, swarm.PortConfigProtocolTCP) != protocol || p.TargetPort > 65535 || p.PublishedPort > 65535 {
 		return discovery.Published{}
 	}
 	return discovery.Published{Port: uint16(p.TargetPort), HostPort: uint16(p.PublishedPort)}
@@ -201,6 +216,9 @@ func (m *manager) container(t swarm.Task) (discovery.Container, bool) {
 	c.ID = id
 	c.Networks, c.HostMode = taskNetworks(t)
 	c.Published = taskPorts(t, s)
+	if c.UDP = udpOf(t.Status.PortStatus.Ports); c.UDP == nil {
+		c.UDP = s.udp
+	}
 	return c, true
 }
 
@@ -271,7 +289,7 @@ func taskNetworks(t swarm.Task) (list []discovery.Attachment, host bool) {
 func taskPorts(t swarm.Task, s *service) []discovery.Published {
 	var ports []discovery.Published
 	for _, p := range t.Status.PortStatus.Ports {
-		if port := publishedPort(p); port.Port != 0 && port.HostPort != 0 && p.PublishMode == swarm.PortConfigPublishModeHost {
+		if port := publishedPort(p, swarm.PortConfigProtocolTCP); port.Port != 0 && port.HostPort != 0 && p.PublishMode == swarm.PortConfigPublishModeHost {
 			ports = append(ports, port)
 		}
 	}

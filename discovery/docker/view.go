@@ -114,5 +114,10 @@ func addresses(c discovery.Container) []string {
 	for _, p := range c.Published {
 		held = append(held, fmt.Sprintf("%v:%d", p.HostIP, p.HostPort))
 	}
+	if c.UDP != nil {
+		for _, p := range c.UDP.Published {
+			held = append(held, fmt.Sprintf("%v:%d/udp", p.HostIP, p.HostPort))
+		}
+	}
 	return held
 }
