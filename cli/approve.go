@@ -27,7 +27,10 @@ characters of it will do.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), askTimeout)
 			defer cancel()
-			client := at.client()
+			client, err := at.client()
+			if err != nil {
+				return err
+			}
 			client.Token = token
 			if err := client.Approve(ctx, args[0]); err != nil {
 				return err

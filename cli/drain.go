@@ -90,7 +90,10 @@ func (p Program) drain(ctx context.Context, f drainFlags, r status.DrainRequest)
 	if err != nil {
 		return err
 	}
-	client := f.at.client()
+	client, err := f.at.client()
+	if err != nil {
+		return err
+	}
 	client.Token = token
 	ask := func(r status.DrainRequest) (*status.DrainAnswer, error) {
 		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)

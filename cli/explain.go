@@ -48,7 +48,11 @@ The exit code is 0 when SUBJECT is known, whether or not it gets traffic, and 1 
 			look(cmd.Context(), &q)
 			ctx, cancel := context.WithTimeout(cmd.Context(), askTimeout)
 			defer cancel()
-			answer, err := at.client().Explain(ctx, q)
+			client, err := at.client()
+			if err != nil {
+				return err
+			}
+			answer, err := client.Explain(ctx, q)
 			if err != nil {
 				return err
 			}

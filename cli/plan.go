@@ -91,7 +91,10 @@ func (f planFlags) plan(ctx context.Context, cfg *config.Config) (*status.Plan, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, planTimeout)
 	defer cancel()
-	client := f.at.client()
+	client, err := f.at.client()
+	if err != nil {
+		return nil, err
+	}
 	client.Token = token
 	return client.Plan(ctx, status.PlanRequest{Files: cfg.Files, Node: f.node, Diff: f.diff})
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/config/git"
 	"github.com/vipilot/vipilot/controller"
+	"github.com/vipilot/vipilot/status"
 )
 
 // oneOf is a flag that takes one of a few words.
@@ -43,6 +45,7 @@ type runFlags struct {
 	haproxy, keepalived, frr                                        oneOf
 	syncInterval                                                    time.Duration
 	hookFile                                                        string
+	tls                                                             status.TLSFiles
 	access                                                          git.Access
 }
 
@@ -82,6 +85,9 @@ On SIGTERM the node is drained first (--on-exit drain); a second signal ends at 
 	flags.StringVar(&f.stateDir, "state-dir", "/var/lib/vipilot", "last good configuration and endpoints, Git checkouts")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:9890", "status listener, HOST:PORT or unix:PATH")
 	flags.StringVar(&f.tokenFile, "token-file", "", "file with the token that lets TCP clients change state")
+	flags.StringVar(&f.tls.Cert, "tls-cert-file", "", "certificate of the status listener with its chain, in PEM: it speaks TLS then")
+	flags.StringVar(&f.tls.Key, "tls-key-file", "", "its key")
+	flags.StringVar(&f.tls.ClientCA, "client-ca-file", "", "authority whose client certificates let TCP clients change state, as the token does")
 	flags.StringVar(&f.hookFile, "webhook-secret-file", "", "file with the secret by which a Git forge signs its webhooks, POST /v1/sync")
 	flags.Var(&f.onExit, "on-exit", "on SIGTERM: drain the node in order, or leave everything running")
 	flags.Var(&f.logFormat, "log-format", "how to log on stderr")
@@ -114,6 +120,12 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	var tlsConfig *tls.Config
+	if f.tls != (status.TLSFiles{}) {
+		if tlsConfig, err = f.tls.Load(); err != nil {
+			return err
+		}
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find own program: %w", err)
@@ -137,7 +149,7 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 	}
 	log.Info("starting", "version", p.Version, "node", cmp.Or(f.host, f.node), "config", fmt.Sprint(source), "run_dir", f.runDir, "state_dir", f.stateDir)
 	err = controller.New(controller.Options{
-		Node: f.node, Host: f.host, Engine: engine, Source: source, RunDir: f.runDir, StateDir: f.stateDir, Listen: f.listen, Token: token, WebhookSecret: hook,
+		Node: f.node, Host: f.host, Engine: engine, Source: source, RunDir: f.runDir, StateDir: f.stateDir, Listen: f.listen, Token: token, WebhookSecret: hook, TLS: tlsConfig,
 		AttachFRR: f.frr.value == "attach", DrainOnEnd: f.onExit.value == "drain", Version: p.Version, Executable: self, Logger: log,
 	}).Run(cmd.Context())
 	return err

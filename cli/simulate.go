@@ -115,7 +115,11 @@ func (p Program) knownEndpoints(ctx context.Context, cfg *config.Config, file st
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	report, err := at.client().Report(ctx)
+	client, err := at.client()
+	if err != nil {
+		return controller.View{}, err
+	}
+	report, err := client.Report(ctx)
 	if err != nil {
 		return controller.View{}, err
 	}

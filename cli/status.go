@@ -15,15 +15,19 @@ import (
 const askTimeout = 5 * time.Second
 
 // target is where a running controller is reached.
-type target struct{ runDir, addr string }
+type target struct{ runDir, addr, caFile, certFile, keyFile string }
 
 func (t *target) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&t.runDir, "run-dir", "/run/vipilot", "run directory of the controller")
-	cmd.Flags().StringVar(&t.addr, "addr", "", "status listener of the controller, HOST:PORT or unix:PATH, instead of its run directory")
+	cmd.Flags().StringVar(&t.addr, "addr", "", "status listener of the controller, HOST:PORT, https://HOST:PORT or unix:PATH, instead of its run directory")
+	cmd.Flags().StringVar(&t.caFile, "ca-file", "", "with https: the authority of the listener's certificate, in PEM; default: the system's")
+	cmd.Flags().StringVar(&t.certFile, "cert-file", "", "with https: client certificate, in PEM")
+	cmd.Flags().StringVar(&t.keyFile, "key-file", "", "with https: its key")
 }
 
-func (t target) client() *status.Client {
-	return status.NewClient(cmp.Or(t.addr, "unix:"+controller.Socket(t.runDir)))
+func (t target) client() (*status.Client, error) {
+	c := status.NewClient(cmp.Or(t.addr, "unix:"+controller.Socket(t.runDir)))
+	return c, c.ClientTLS(t.caFile, t.certFile, t.keyFile)
 }
 
 func (p Program) statusCommand() *cobra.Command {
@@ -38,7 +42,11 @@ func (p Program) statusCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), askTimeout)
 			defer cancel()
-			report, err := at.client().Report(ctx)
+			client, err := at.client()
+			if err != nil {
+				return err
+			}
+			report, err := client.Report(ctx)
 			if err != nil {
 				return err
 			}

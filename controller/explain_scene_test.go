@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,22 @@ func (f fakeProxy) CheckResults(_ context.Context, backend string) (map[string]h
 		}
 	}
 	return results, nil
+}
+
+// Traffic counts nothing but what a test says.
+func (f fakeProxy) Traffic(context.Context, string) (whole haproxy.Traffic, servers map[string]haproxy.Traffic, err error) {
+	one := haproxy.Traffic{Sessions: 7, Responses: [5]uint64{1: 6, 4: 1}, Took: 3 * time.Millisecond}
+	servers = make(map[string]haproxy.Traffic)
+	for key := range f.verdicts() {
+		servers[key.Server] = one
+	}
+	return one, servers, nil
+}
+
+// Export tells one metric.
+func (fakeProxy) Export(_ context.Context, w io.Writer, _ bool) error {
+	_, err := io.WriteString(w, "haproxy_process_uptime_seconds 1\n")
+	return err
 }
 
 // scene is a node with a fleet, of which questions are asked.

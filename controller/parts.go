@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"io"
 	"net/netip"
 
 	"github.com/vipilot/vipilot/acme"
@@ -25,6 +26,8 @@ type (
 		Status() haproxy.Status
 		Sessions(ctx context.Context, backend string) (map[string]int, error)
 		CheckResults(ctx context.Context, backend string) (map[string]haproxy.CheckResult, error)
+		Traffic(ctx context.Context, backend string) (whole haproxy.Traffic, servers map[string]haproxy.Traffic, err error)
+		Export(ctx context.Context, w io.Writer, servers bool) error
 		Close(ctx context.Context) error
 	}
 	election interface {

@@ -3,6 +3,7 @@ package controller
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,11 +42,13 @@ type Options struct {
 	// WebhookSecret is what a Git forge signs its webhooks with; "" = none is taken.
 	WebhookSecret string
 	Token         string // lets TCP clients change state; "" = none may
-	AttachFRR     bool   // use the system's FRR, not one of its own
-	DrainOnEnd    bool   // leave in order when the context ends; otherwise leave everything running
-	Version       string
-	Executable    string // this program, to start the sentinel
-	Logger        *slog.Logger
+	// TLS makes the status listener speak TLS; nil = it speaks plain HTTP.
+	TLS        *tls.Config
+	AttachFRR  bool // use the system's FRR, not one of its own
+	DrainOnEnd bool // leave in order when the context ends; otherwise leave everything running
+	Version    string
+	Executable string // this program, to start the sentinel
+	Logger     *slog.Logger
 }
 
 // Socket is the controller's socket below a run directory.
@@ -238,6 +241,9 @@ func (c *Controller) listen() ([]net.Listener, error) {
 		socket.Close()
 		return nil, fmt.Errorf("%w; choose another --listen", err)
 	}
+	if c.opts.TLS != nil {
+		public = tls.NewListener(public, c.opts.TLS)
+	}
 	return []net.Listener{socket, public}, nil
 }
 
@@ -246,6 +252,7 @@ func (c *Controller) serve(group *errgroup.Group, ctx context.Context, listeners
 	server := status.NewServer(status.ServerOptions{
 		Board: c.board, Logger: c.opts.Logger, Token: c.opts.Token, Version: c.opts.Version, Sync: c.loop.sync, Poke: c.poke(ctx), WebhookSecret: c.opts.WebhookSecret, Explain: c.loop.explain,
 		Actions: map[string]http.Handler{"drain": http.HandlerFunc(c.loop.serveDrain)}, Plan: c.loop.planFor, Approve: c.loop.approve,
+		Traffic: c.loop.traffic, Export: c.loop.proxy.Export,
 		Extra: []prometheus.Collector{c.loop.steps.Metrics()},
 	})
 	for i, listener := range listeners {

@@ -65,6 +65,7 @@ func Render(want Config, paths Paths) (Files, error) {
 	if want.sharesTables() {
 		writePeers(&text, want.Peers)
 	}
+	writeExporter(&text, paths)
 	for _, f := range want.Frontends {
 		writeFrontend(&text, f)
 		f.addFiles(files)

@@ -32,6 +32,8 @@ type Client struct {
 	addr string // as given, for messages
 	base string
 	http *http.Client
+
+	transport *http.Transport
 }
 
 // NewClient makes a client for addr: "host:port", an http URL,
@@ -57,7 +59,7 @@ func NewClient(addr string) *Client {
 			return dialer.DialContext(ctx, "unix", path)
 		}
 	}
-	c.http = &http.Client{Transport: transport}
+	c.http, c.transport = &http.Client{Transport: transport}, transport
 	return c
 }
 

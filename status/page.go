@@ -134,3 +134,5 @@ func serveAsset(kind string, data []byte) http.HandlerFunc {
 		w.Write(data)
 	}
 }
+
+func (s *Server) serveServicePage(w http.ResponseWriter, r *http.Request) {}

@@ -2,11 +2,10 @@ package status
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -31,6 +30,11 @@ type ServerOptions struct {
 	Plan func(context.Context, PlanRequest) (Plan, error)
 	// Approve lets the revision that waits through; nil = not offered.
 	Approve func(ctx context.Context, revision string) error
+	// Traffic tells what HAProxy counted for a service; nil = not offered.
+	Traffic func(ctx context.Context, service string) (Traffic, error)
+	// Export writes HAProxy's own metrics, those of servers only if asked;
+	// nil = not offered.
+	Export func(ctx context.Context, w io.Writer, servers bool) error
 	// Actions are further requests that change state: POST /v1/<name> runs the
 	// one with that name under the same rules as Sync.
 	Actions map[string]http.Handler
@@ -49,6 +53,7 @@ type ServerOptions struct {
 // cost little; none of them is "as much as they send".
 const (
 	maxStreams    = 256
+	maxExporters  = 2
 	maxHeader     = 16 << 10
 	maxBody       = 1 << 20
 	writeTimeout  = 30 * time.Second // of an answer, or of one event
@@ -65,11 +70,19 @@ type Server struct {
 
 	hooks      *hooks
 	explainers chan struct{} // a slot for each explanation under way
+	exporters  chan struct{} // a slot for each reader of HAProxy's exporter
+	traffic    trafficMemory
+	changes    bucket // of what changes state
+	asks       bucket // of what costs more than a look at the report
 }
 
 // NewServer makes a server; it may serve several listeners at once.
 func NewServer(opts ServerOptions) *Server {
 	s := &Server{opts: opts, log: opts.Logger, streams: make(chan struct{}, maxStreams), explainers: make(chan struct{}, maxExplainers)}
+	s.exporters = make(chan struct{}, maxExporters)
+	s.traffic = trafficMemory{ask: opts.Traffic, busy: make(chan struct{}, 1)}
+	s.changes = bucket{burst: changeBurst, every: changeEvery}
+	s.asks = bucket{burst: askBurst, every: askEvery}
 	s.hooks = &hooks{secret: opts.WebhookSecret, poke: opts.Poke, now: time.Now}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -113,7 +126,10 @@ func (s *Server) handler(trusted bool, stop <-chan struct{}) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", s.serveReport)
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { s.serveEvents(w, r, stop) })
-	mux.HandleFunc("GET /v1/explain", s.serveExplain)
+	mux.HandleFunc("GET /v1/explain", s.sparing(trusted, s.serveExplain))
+	mux.HandleFunc("GET /v1/traffic", s.sparing(trusted, s.serveTraffic))
+	mux.HandleFunc("GET /metrics/haproxy", s.sparing(trusted, s.serveExporter))
+	mux.HandleFunc("GET /services/{name}", s.sparing(trusted, s.serveServicePage))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.Handle("GET /metrics", s.metrics)
@@ -126,7 +142,7 @@ func (s *Server) handler(trusted bool, stop <-chan struct{}) http.Handler {
 	for name, action := range s.opts.Actions {
 		mux.Handle("POST /v1/"+name, s.guard(trusted, maxBody, action))
 	}
-	return secure(mux)
+	return secure(http.NewCrossOriginProtection().Handler(mux)) // a browser with a client certificate must not act for another site
 }
 
 // secure sets what every answer carries. The page may load its own style and
@@ -146,16 +162,8 @@ func secure(next http.Handler) http.Handler {
 // guard lets through who may change state, and bounds what they send.
 func (s *Server) guard(trusted bool, most int64, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !trusted {
-			if s.opts.Token == "" {
-				plain(w, http.StatusForbidden, "nothing can be changed over this listener: no token is set (--token-file); use the unix socket in the run directory")
-				return
-			}
-			if !sameSecret(bearer(r), s.opts.Token) {
-				w.Header().Set("WWW-Authenticate", `Bearer realm="vipilot"`)
-				plain(w, http.StatusUnauthorized, "a valid token is needed: send the header \"Authorization: Bearer <token>\" with the content of --token-file")
-				return
-			}
+		if !trusted && !s.entitled(w, r) {
+			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), actionTimeout)
 		defer cancel()
@@ -171,20 +179,6 @@ func extend(w http.ResponseWriter, d time.Duration) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(d))
 	_ = control.SetWriteDeadline(time.Now().Add(d + writeTimeout))
-}
-
-func bearer(r *http.Request) string {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return strings.TrimSpace(token)
-}
-
-// sameSecret takes the same time whatever is different, the length included.
-func sameSecret(got, want string) bool {
-	g, w := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
-	return subtle.ConstantTimeCompare(g[:], w[:]) == 1
 }
 
 // report is the last one; before the first a report that says so.
