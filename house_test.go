@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -54,6 +55,41 @@ func TestArrows(t *testing.T) {
 				continue
 			}
 			t.Errorf("%s imports %s; allowed: %v", dir, other, allowed)
+		}
+	})
+}
+
+// TestArchitecturePage wants docs/architecture.md to show these arrows, and to
+// have a place for every package.
+func TestArchitecturePage(t *testing.T) {
+	data, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(data)
+	_, table, _ := strings.Cut(page, "| room | may import |\n|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	shown := make(map[string][]string)
+	for line := range strings.Lines(table) {
+		words := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune("|`, \n", r) })
+		shown[words[0]] = words[1:]
+	}
+	for room, allowed := range arrows {
+		if !slices.Equal(shown[room], allowed) && room != "" {
+			t.Errorf("docs/architecture.md lets %s import %v, arrows %v", room, shown[room], allowed)
+		}
+		delete(shown, room)
+	}
+	for room := range shown {
+		t.Errorf("docs/architecture.md shows arrows from %s, which is no room", room)
+	}
+	forEachPackage(t, func(dir string, _ []string) {
+		room, below, _ := strings.Cut(filepath.ToSlash(dir), "/")
+		if below == "" || room == "internal" || room == "e2e" || strings.HasSuffix(dir, "test") {
+			dir = room
+		}
+		if dir != "." && !strings.Contains(page, "(../"+filepath.ToSlash(dir)+")") {
+			t.Errorf("docs/architecture.md does not say what %s is", dir)
 		}
 	})
 }
