@@ -2,10 +2,11 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
+DEB_ARCH ?= $(shell go env GOARCH)
 HAPROXY3 := TestFirstRequest|TestScale|TestRollingReplacement|TestDrainKeepsRequests|TestControllerKill|TestNewServiceUnderLoad|TestCertificateFile|TestACME|TestNothingLost|TestTierScale
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help setup build test unit e2e e2e-haproxy3 demo demo-down bench bench-scale fuzz lint golden docs clean
+.PHONY: help setup build test man deb image release unit e2e e2e-haproxy3 demo demo-down bench bench-scale fuzz lint golden docs clean
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
@@ -19,10 +20,25 @@ test: setup lint ## everything; fails, and never skips, where something cannot r
 	go test -race -timeout 5m ./...
 	@$(MAKE) --no-print-directory e2e e2e-haproxy3
 
+man: build ## manual pages and shell completions, in bin/
+	bin/vipilot man -o bin
+
+deb: build ## Debian package of this machine's architecture (DEB_ARCH=arm64 for the other), in bin/
+	CGO_ENABLED=0 GOARCH=$(DEB_ARCH) go build -trimpath -ldflags '$(LDFLAGS)' -o bin/linux/$(DEB_ARCH)/vipilot .
+	VIPILOT_MAN=bin/vipilot deploy/deb.sh bin/linux/$(DEB_ARCH)/vipilot $(VERSION) $(DEB_ARCH) bin
+
+image: ## container image vipilot:VERSION, with its size (PLATFORMS=linux/amd64,linux/arm64 IMAGE=… pushes one for both)
+	@VERSION=$(VERSION) deploy/image.sh
+
+release: man ## what a release holds, in bin/
+	@$(MAKE) --no-print-directory deb DEB_ARCH=amd64
+	@$(MAKE) --no-print-directory deb DEB_ARCH=arm64
+
 unit: ## tests that need neither root nor daemons
 	go test ./...
 
 e2e: ## tests on real daemons; RUN=TestScale for one
+	@e2e/image/setup.sh
 	VIPILOT_E2E=1 go test -count=1 -p 1 -timeout 20m $(if $(RUN),-v -run '$(RUN)' ./e2e,./...)
 
 e2e-haproxy3: ## what touches HAProxy, again on the 3.0 of Debian 13

@@ -95,7 +95,8 @@ keepalived and a BGP speaker saying the same thing.`,
 		p.simulateCommand(),
 		p.schemaCommand(),
 		p.versionCommand(),
-		p.sentinelCommand(),
+		p.healthcheckCommand(),
+		p.sentinelCommand(), p.initCommand(), p.execCommand(), p.manCommand(),
 	)
 	return root
 }

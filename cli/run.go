@@ -42,7 +42,7 @@ func (o *oneOf) Set(s string) error {
 type runFlags struct {
 	config, node, host, docker, runDir, stateDir, listen, tokenFile string
 	onExit, logFormat                                               oneOf
-	haproxy, keepalived, frr                                        oneOf
+	haproxy, keepalived, sentinel, frr                              oneOf
 	syncInterval                                                    time.Duration
 	hookFile                                                        string
 	tls                                                             status.TLSFiles
@@ -56,6 +56,7 @@ func (p Program) runCommand() *cobra.Command {
 		logFormat:  oneOf{"text", []string{"text", "json"}},
 		haproxy:    oneOf{"managed", []string{"managed", "attach"}},
 		keepalived: oneOf{"managed", []string{"managed", "attach"}},
+		sentinel:   oneOf{"managed", []string{"managed", "attach"}},
 		frr:        oneOf{"managed", []string{"managed", "attach"}},
 	}
 	cmd := &cobra.Command{
@@ -93,6 +94,7 @@ On SIGTERM the node is drained first (--on-exit drain); a second signal ends at 
 	flags.Var(&f.logFormat, "log-format", "how to log on stderr")
 	flags.Var(&f.haproxy, "haproxy", "start and supervise HAProxy, or attach to one that runs")
 	flags.Var(&f.keepalived, "keepalived", "start and supervise keepalived, or attach to one that runs")
+	flags.Var(&f.sentinel, "sentinel", "start and supervise the sentinel, or attach to one that runs (vipilot init sentinel)")
 	flags.Var(&f.frr, "frr", "start and supervise an FRR of its own, where the configuration needs one, or attach to the system's")
 	flags.DurationVar(&f.syncInterval, "sync-interval", 30*time.Second, "how often a Git source is polled, give or take a fifth; a directory is followed at once")
 	return cmd
@@ -106,11 +108,6 @@ const collectAt = 50
 func (p Program) run(cmd *cobra.Command, f runFlags) error {
 	if f.config == "" {
 		return usageError{fmt.Errorf("--config is required; see vipilot run --help")}
-	}
-	for name, flag := range map[string]oneOf{"haproxy": f.haproxy, "keepalived": f.keepalived} {
-		if flag.value == "attach" {
-			return usageError{fmt.Errorf("--%s attach is not supported yet; use managed", name)}
-		}
 	}
 	token, err := readToken(f.tokenFile)
 	if err != nil {
@@ -150,6 +147,7 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 	log.Info("starting", "version", p.Version, "node", cmp.Or(f.host, f.node), "config", fmt.Sprint(source), "run_dir", f.runDir, "state_dir", f.stateDir)
 	err = controller.New(controller.Options{
 		Node: f.node, Host: f.host, Engine: engine, Source: source, RunDir: f.runDir, StateDir: f.stateDir, Listen: f.listen, Token: token, WebhookSecret: hook, TLS: tlsConfig,
+		AttachHAProxy: f.haproxy.value == "attach", AttachKeepalived: f.keepalived.value == "attach", AttachSentinel: f.sentinel.value == "attach",
 		AttachFRR: f.frr.value == "attach", DrainOnEnd: f.onExit.value == "drain", Version: p.Version, Executable: self, Logger: log,
 	}).Run(cmd.Context())
 	return err

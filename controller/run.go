@@ -43,12 +43,14 @@ type Options struct {
 	WebhookSecret string
 	Token         string // lets TCP clients change state; "" = none may
 	// TLS makes the status listener speak TLS; nil = it speaks plain HTTP.
-	TLS        *tls.Config
-	AttachFRR  bool // use the system's FRR, not one of its own
-	DrainOnEnd bool // leave in order when the context ends; otherwise leave everything running
-	Version    string
-	Executable string // this program, to start the sentinel
-	Logger     *slog.Logger
+	TLS       *tls.Config
+	AttachFRR bool // use the system's FRR, not one of its own
+	// Attach* say to drive what somebody else starts on the run directory, see [Launch].
+	AttachHAProxy, AttachKeepalived, AttachSentinel bool
+	DrainOnEnd                                      bool // leave in order when the context ends; otherwise leave everything running
+	Version                                         string
+	Executable                                      string // this program, to start the sentinel
+	Logger                                          *slog.Logger
 }
 
 // Socket is the controller's socket below a run directory.
@@ -71,9 +73,9 @@ func New(opts Options) *Controller {
 	l := &loop{
 		opts: opts, log: opts.Logger, board: board,
 		memory:   newMemory(opts.StateDir, opts.Logger),
-		proxy:    haproxy.New(haproxy.Options{RunDir: filepath.Join(opts.RunDir, "haproxy"), Logger: opts.Logger.With("component", "haproxy")}),
-		election: vrrp.New(vrrp.Options{RunDir: filepath.Join(opts.RunDir, "keepalived"), Logger: opts.Logger}),
-		router:   remote.NewClient(remote.ClientOptions{RunDir: opts.RunDir, Spec: sentinel, Logger: opts.Logger}),
+		proxy:    haproxy.New(haproxy.Options{RunDir: filepath.Join(opts.RunDir, haproxyDir), Attach: opts.AttachHAProxy, Logger: opts.Logger.With("component", "haproxy")}),
+		election: vrrp.New(vrrp.Options{RunDir: filepath.Join(opts.RunDir, keepalivedDir), Attach: opts.AttachKeepalived, Logger: opts.Logger}),
+		router:   remote.NewClient(remote.ClientOptions{RunDir: opts.RunDir, Spec: sentinel, Attach: opts.AttachSentinel, Logger: opts.Logger}),
 		authority: acme.New(acme.Options{StateDir: filepath.Join(opts.StateDir, "acme"), Socket: filepath.Join(opts.RunDir, challengeSocket),
 			Logger: opts.Logger.With("component", "acme")}),
 		addresses: loopback.New(filepath.Join(opts.RunDir, "loopback.json")),

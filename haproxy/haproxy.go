@@ -18,6 +18,7 @@ import (
 type Options struct {
 	RunDir        string        // haproxy.cfg, maps/, certs/, sockets, process record, log; a short path, sockets live in it
 	Binary        string        // "haproxy"
+	Attach        bool          // drive one that somebody else starts, see [Launch], and never start or stop it
 	Logger        *slog.Logger  // silent
 	ReloadSpacing time.Duration // least time between two reloads: 1s
 	HardStop      time.Duration // longest life of a worker after a reload: 1h
@@ -155,6 +156,9 @@ func (h *HAProxy) set(ctx context.Context, want Config) (Change, error) {
 		return Change{Kind: None}, errors.New("set haproxy: it is being closed")
 	}
 	if !h.alive() && !h.adopt() {
+		if h.opts.Attach {
+			return h.attach(ctx, want)
+		}
 		if err := h.start(ctx, want); err != nil {
 			return Change{Kind: None}, err
 		}

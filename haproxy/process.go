@@ -25,14 +25,24 @@ const (
 func (h *HAProxy) record() string  { return filepath.Join(h.paths.Dir, "haproxy.json") }
 func (h *HAProxy) logFile() string { return filepath.Join(h.paths.Dir, "haproxy.log") }
 
-// adopt takes over the process a predecessor started, if it lives.
+// adopt takes over the process a predecessor started, if it lives, or the one
+// to attach to.
 func (h *HAProxy) adopt() bool {
-	p, err := supervise.Adopt(h.record())
+	p, err := h.find()
 	if err != nil {
 		return false
 	}
 	h.owns(p)
 	return true
+}
+
+func (h *HAProxy) find() (*supervise.Process, error) {
+	if !h.opts.Attach {
+		return supervise.Adopt(h.record())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cliDeadline)
+	defer cancel()
+	return supervise.FindListener(ctx, h.paths.master())
 }
 
 // owns notes a process whose state is not known yet.
@@ -105,7 +115,7 @@ func (h *HAProxy) start(ctx context.Context, want Config) error {
 	said := h.logSize()
 	p, err := supervise.Start(supervise.Spec{
 		Path:   binary,
-		Args:   []string{"-W", "-S", "unix@" + h.paths.master() + ",mode,600,level,admin", "-f", filepath.Join(h.paths.Dir, ConfigFile)},
+		Args:   h.paths.args(),
 		Dir:    h.paths.Dir,
 		Record: h.record(),
 		Log:    h.logFile(),
@@ -196,11 +206,15 @@ func (h *HAProxy) pids() []int {
 }
 
 // Close stops HAProxy for an ordered exit: it takes no new connections and
-// ends when the last is done, or when ctx ends.
+// ends when the last is done, or when ctx ends. One that was attached to is
+// left to whoever started it.
 func (h *HAProxy) Close(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closing = true
+	if h.opts.Attach {
+		return nil
+	}
 	if !h.alive() && !h.adopt() {
 		return nil
 	}

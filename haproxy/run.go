@@ -211,6 +211,7 @@ func (h *HAProxy) trimLog() {
 func (h *HAProxy) tend(ctx context.Context) {
 	var dead <-chan struct{} // the process whose death is known already
 	var again, due, count <-chan time.Time
+	look := h.nextLook()
 	pause, born := firstRestart, time.Now()
 	for {
 		died := h.done()
@@ -225,9 +226,14 @@ func (h *HAProxy) tend(ctx context.Context) {
 			h.deleteDue(ctx)
 		case <-count:
 			h.recount()
+		case <-look:
+			h.lookForIt()
 		case <-died:
 			dead = died
 			h.buried()
+			if h.opts.Attach {
+				break
+			}
 			wait := time.Duration(0)
 			if time.Since(born) < lastRestart {
 				wait = pause
@@ -245,7 +251,7 @@ func (h *HAProxy) tend(ctx context.Context) {
 			}
 			born = time.Now()
 		}
-		due, count = h.nextDeletion(), h.nextCount()
+		due, count, look = h.nextDeletion(), h.nextCount(), h.nextLook()
 	}
 }
 

@@ -83,6 +83,13 @@ func (c *Client) Sync(ctx context.Context) error {
 	return err
 }
 
+// Check asks GET /healthz or /readyz and gives what was said; any answer but
+// 200 is an error with it.
+func (c *Client) Check(ctx context.Context, path string) (string, error) {
+	said, err := c.do(ctx, http.MethodGet, path, nil)
+	return string(said), err
+}
+
 // Approve lets the revision that waits through; a part of its name will do.
 func (c *Client) Approve(ctx context.Context, revision string) error {
 	_, err := c.do(ctx, http.MethodPost, "/v1/approve?"+url.Values{"revision": {revision}}.Encode(), nil)

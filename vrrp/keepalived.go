@@ -30,6 +30,7 @@ const (
 type Options struct {
 	RunDir string       // absolute; its own, holds everything generated
 	Binary string       // default: keepalived, looked up in PATH
+	Attach bool         // drive one that somebody else starts, see [Launch], and starts again when it ends
 	Logger *slog.Logger // default: none
 	IPVS   func() error // why the kernel cannot balance UDP, nil when it can; default: asks it
 }
@@ -181,11 +182,15 @@ func (k *Keepalived) Status() Status {
 }
 
 // Close stops keepalived in order: it tells its peers that it leaves, so they
-// take over at once, removes its addresses and ends. Set starts it again.
+// take over at once, removes its addresses and ends. Set starts it again. One
+// that was attached to goes on as it was told last.
 func (k *Keepalived) Close(ctx context.Context) error {
 	k.turn.Lock()
 	defer k.turn.Unlock()
 	_, ended := k.checker.set(ctx, nil)
+	if k.opts.Attach {
+		return ended
+	}
 	_, err := k.stop(ctx)
 	err = errors.Join(err, ended)
 	k.report(err)

@@ -20,10 +20,10 @@ const maxLog = 1 << 20
 // adopt finds, once, what a dead controller left: the process, its roles and
 // the addresses it may hold. k.turn is held, as in all of this file.
 func (k *Keepalived) adopt(ctx context.Context) error {
-	if k.adopted {
+	if k.adopted && (!k.opts.Attach || k.running()) {
 		return nil
 	}
-	p, err := supervise.Adopt(k.path(processFile))
+	p, err := k.find()
 	if err != nil && !errors.Is(err, supervise.ErrNotRunning) {
 		return fmt.Errorf("adopt keepalived: %w", err)
 	}
@@ -49,13 +49,15 @@ func (k *Keepalived) adopt(ctx context.Context) error {
 
 // start starts keepalived on the file in the run directory.
 func (k *Keepalived) start(ctx context.Context) error {
+	if k.opts.Attach {
+		return k.attach(ctx)
+	}
 	binary, err := find(k.opts.Binary)
 	if err != nil {
 		return err
 	}
-	err = errors.Join(ensureFIFO(k.path(fifoFile)), k.clear(ctx), sweep(k.memory.read().Held))
-	if err != nil {
-		return fmt.Errorf("start keepalived: %w", err)
+	if err := k.prepare(ctx); err != nil {
+		return err
 	}
 	since := k.logSize()
 	if since > maxLog {
@@ -63,12 +65,9 @@ func (k *Keepalived) start(ctx context.Context) error {
 		since = 0
 	}
 	p, err := supervise.Start(supervise.Spec{
-		Path: binary,
-		Args: []string{
-			"--dont-fork", "--log-console", "--no-syslog", "--vrrp", "--use-file=" + k.path(confFile),
-			"--pid=" + k.path(pidFile), "--vrrp_pid=" + k.path(childFile),
-		},
-		Env:    []string{"TMPDIR=" + k.opts.RunDir}, // where it writes its state
+		Path:   binary,
+		Args:   k.args(),
+		Env:    k.env(),
 		Dir:    k.opts.RunDir,
 		Record: k.path(processFile),
 		Log:    k.path(logFile),
@@ -178,6 +177,9 @@ func (k *Keepalived) stop(ctx context.Context) (changed bool, err error) {
 	}
 	p, leftovers := k.current(), k.memory.read().Held
 	k.want = nil
+	if k.opts.Attach { // whoever starts it again waits for another file
+		_ = os.Remove(k.path(confFile))
+	}
 	k.become(p, false)
 	if !alive(p) && len(leftovers) == 0 {
 		return false, nil

@@ -28,6 +28,7 @@ type ClientOptions struct {
 	RunDir string
 	// Spec starts the sentinel. Its Record is set by the client.
 	Spec   supervise.Spec
+	Attach bool         // use one that somebody else starts, and never start or stop it
 	Logger *slog.Logger // nil = silent
 }
 
@@ -162,7 +163,8 @@ func (c *Client) Status() Status {
 	return s
 }
 
-// Close withdraws everything, ends the sentinel and waits for its end. It is
+// Close withdraws everything, ends the sentinel, unless it was attached to,
+// and waits for its end. It is
 // for a node that leaves; a controller that only restarts just goes.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
@@ -192,6 +194,9 @@ func (c *Client) Close(ctx context.Context) error {
 	grace := stopGrace
 	if deadline, ok := ctx.Deadline(); ok {
 		grace = time.Until(deadline)
+	}
+	if c.opts.Attach {
+		return withdrawn
 	}
 	if err := p.Stop(syscall.SIGTERM, max(grace, time.Second)); err != nil {
 		return errors.Join(withdrawn, fmt.Errorf("stop sentinel: %w", err))

@@ -94,6 +94,9 @@ func (c *Client) ensure(ctx context.Context) error {
 		return errors.New("the client is closed")
 	}
 	p, err := c.find()
+	if errors.Is(err, supervise.ErrNotRunning) && c.opts.Attach {
+		return fmt.Errorf("attach to sentinel: none runs on %s, and it is not ours to start (--sentinel attach): start it with `vipilot init sentinel`", c.opts.RunDir)
+	}
 	if errors.Is(err, supervise.ErrNotRunning) {
 		if p, err = supervise.Start(c.opts.Spec); err == nil {
 			c.log.Info("sentinel started", "pid", p.PID)
@@ -119,13 +122,23 @@ func (c *Client) find() (*supervise.Process, error) {
 			return p, nil
 		}
 	}
-	p, err := supervise.Adopt(c.opts.Spec.Record)
+	p, err := c.look()
 	if err != nil {
 		return nil, err
 	}
 	c.log.Info("sentinel adopted", "pid", p.PID)
 	c.took(p)
 	return p, nil
+}
+
+// look finds a sentinel that runs already.
+func (c *Client) look() (*supervise.Process, error) {
+	if !c.opts.Attach {
+		return supervise.Adopt(c.opts.Spec.Record)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	return supervise.FindListener(ctx, filepath.Join(c.opts.RunDir, Socket))
 }
 
 func (c *Client) waitSocket(ctx context.Context, p *supervise.Process) error {
