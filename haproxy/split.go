@@ -34,7 +34,11 @@ func BackendName(service, set string) string {
 }
 
 // ofService is the key as the service's own: sets are HAProxy's business alone.
+// The gate is no service and has no sets, though its name is formed like one.
 func (k ServerKey) ofService() ServerKey {
+	if k.Backend == Gate {
+		return k
+	}
 	service, _, _ := strings.Cut(k.Backend, ":")
 	return ServerKey{service, k.Server}
 }

@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"maps"
 	"slices"
 	"testing"
 )
@@ -55,6 +56,18 @@ func TestSplitter(t *testing.T) {
 	}
 	if untouched := s.apply(plain); untouched.Backends[0] != plain.Backends[0] || s.sets != nil {
 		t.Error("without a split something is changed")
+	}
+}
+
+// Verdicts on sets are the service's, those on the gate stay the gate's.
+func TestServiceVerdicts(t *testing.T) {
+	set, moved, gate := ServerKey{"app:canary", "1"}, ServerKey{"app:canary", "2"}, ServerKey{Gate, "3.app"}
+	verdicts, gone := serviceVerdicts(map[ServerKey]Health{set: Up, {"app", "2"}: Down, gate: Up}, []ServerKey{moved, {"app:canary", "4"}, {Gate, "5.app"}})
+	if want := map[ServerKey]Health{{"app", "1"}: Up, {"app", "2"}: Down, gate: Up}; !maps.Equal(verdicts, want) {
+		t.Errorf("verdicts %v, want %v", verdicts, want)
+	}
+	if want := []ServerKey{{"app", "4"}, {Gate, "5.app"}}; !slices.Equal(gone, want) {
+		t.Errorf("left: %v, want %v", gone, want)
 	}
 }
 
