@@ -41,6 +41,10 @@ func swarmed(t *testing.T) (*fleet, *lab.Swarm) {
 		t.Cleanup(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
+			if t.Failed() {
+				tasks, err := s.Tasks(ctx)
+				t.Logf("tasks: %v\n%s", err, strings.Join(tasks, "\n"))
+			}
 			if err := s.End(ctx); err != nil {
 				t.Error(err)
 			}

@@ -196,6 +196,21 @@ func (s *Swarm) Update(ctx context.Context, name string, change func(*swarm.Serv
 	return nil
 }
 
+// Tasks are all tasks that the manager knows, one a line, with the state that
+// each should have and has.
+func (s *Swarm) Tasks(ctx context.Context) ([]string, error) {
+	tasks, err := s.manager.Docker.TaskList(ctx, swarm.TaskListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list tasks: %w", err)
+	}
+	var list []string
+	for _, t := range tasks {
+		list = append(list, fmt.Sprintf("%s.%d on %s: wanted %s, is %s since %s %s", t.ServiceID, t.Slot, t.NodeID,
+			t.DesiredState, t.Status.State, t.Status.Timestamp.Format(time.StampMilli), t.Status.Err))
+	}
+	return list, nil
+}
+
 // Scale sets the number of replicas.
 func (s *Swarm) Scale(ctx context.Context, name string, replicas uint64) error {
 	return s.Update(ctx, name, func(spec *swarm.ServiceSpec) { spec.Mode.Replicated.Replicas = &replicas })
