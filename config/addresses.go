@@ -60,7 +60,8 @@ func parseServer(text string) (StaticServer, *refusal) {
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {
 		if addr, err := netip.ParseAddr(text); err == nil {
-			return StaticServer{}, &refusal{"has no port", "write " + netip.AddrPortFrom(addr, 8080).String()}
+			addr = addr.Unmap() // whether it needs a port, the service knows
+			return StaticServer{Address: netip.AddrPortFrom(addr, 0)}, checkUnicast(addr)
 		}
 		return StaticServer{}, &refusal{"is not address:port", "as in 10.77.0.40:5432 or [2001:db8::1]:5432"}
 	}

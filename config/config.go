@@ -176,6 +176,9 @@ type Service struct {
 // TCP is the rule of a TCP service.
 type TCP struct {
 	Port uint16
+	// Last makes it a range, from Port on: servers are reached at the port that
+	// the client used, and asked at Backend.Port whether they live. 0 = one port.
+	Last uint16   `json:",omitempty"`
 	SNI  []string // lower case; TLS passthrough by server name
 	// AcceptProxy are the networks that speak the PROXY protocol to this port,
 	// and must; everybody else is taken as they come.

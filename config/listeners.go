@@ -25,7 +25,8 @@ func tcpPort(vip string, port uint16) listener { return listener{vip: vip, port:
 type use struct {
 	on   listener
 	mode mode
-	at   value // its port, or the closest place given
+	at   value  // its port, or the closest place given
+	last uint16 // of a range that begins with the port; 0 = it is none
 }
 
 // request is what a service answers on a listener: a host and path prefix, or
@@ -41,12 +42,19 @@ type request struct {
 // every request to belong to one service.
 func (l *loader) compareServices() {
 	ports, requests := make(map[listener]use), make(owners[request])
+	var uses []use
 	for _, s := range l.cfg.Services {
 		if l.broken[declaration{kindService, s.Name}] {
 			continue
 		}
 		at, agreed := l.declared[kindService][s.Name], true
 		for _, u := range usesOf(s, at) {
+			if other := overlap(uses, u); other != nil {
+				u.conflict(*other)
+				agreed = false
+				continue
+			}
+			uses = append(uses, u)
 			agreed = share(ports, u) && agreed
 		}
 		switch {
@@ -65,18 +73,21 @@ func (l *loader) compareServices() {
 // usesOf gives the listeners of a service.
 func usesOf(s Service, at value) []use {
 	if s.UDP != nil {
-		return []use{{listener{s.VIP, s.UDP.Port, true}, plainUDP, at.dig("udp", "port")}}
+		return []use{{on: listener{s.VIP, s.UDP.Port, true}, mode: plainUDP, at: at.dig("udp", "port")}}
 	}
 	if s.TCP != nil {
-		u := use{tcpPort(s.VIP, s.TCP.Port), plainTCP, at.dig("tcp", "port")}
+		u := use{on: tcpPort(s.VIP, s.TCP.Port), mode: plainTCP, at: at.dig("tcp", "port")}
+		if u.last = s.TCP.Last; u.last != 0 {
+			u.at = at.dig("tcp", "ports")
+		}
 		if len(s.TCP.SNI) > 0 {
 			u.mode = passthrough
 		}
 		return []use{u}
 	}
-	list := []use{{tcpPort(s.VIP, s.HTTP.Port), plainHTTP, at.dig("http", "port")}}
+	list := []use{{on: tcpPort(s.VIP, s.HTTP.Port), mode: plainHTTP, at: at.dig("http", "port")}}
 	if s.HTTP.TLS != nil {
-		list = append(list, use{tcpPort(s.VIP, s.HTTP.TLS.Port), tlsHTTP, at.dig("http", "tls", "port")})
+		list = append(list, use{on: tcpPort(s.VIP, s.HTTP.TLS.Port), mode: tlsHTTP, at: at.dig("http", "tls", "port")})
 	}
 	return list
 }
@@ -91,9 +102,18 @@ func share(ports map[listener]use, u use) bool {
 	if first.mode == u.mode && u.mode != plainTCP && u.mode != plainUDP {
 		return true
 	}
+	u.conflict(first)
+	return false
+}
+
+// conflict reports that a use and an earlier one cannot have the same port.
+func (u use) conflict(first use) {
+	if u.last != 0 || first.last != 0 {
+		u.at.faultf("%s of %s meet %s of %s, at %s", u.ports(), u.on.vip, first.ports(), first.at.path, first.at.place()).Hint = "use other ports or another VIP"
+		return
+	}
 	u.at.faultf("port %d of %s is %s here and %s in %s, at %s", u.on.port, u.on.vip, u.mode, first.mode, first.at.path, first.at.place()).
 		Hint = "use another port or another VIP"
-	return false
 }
 
 // claimRoutes claims every host and path of an http service, on its plain port

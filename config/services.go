@@ -40,6 +40,7 @@ func readService(v value) Service {
 	if s.HTTP != nil && s.HTTP.Redirect != nil && v.has("backend") {
 		v.dig("backend").faultf("a redirect is answered without a backend").Hint = "leave out backend or http.redirect"
 	}
+	s.settlePorts(v)
 	s.checkUDP(v)
 	checkServerName(&s, v.dig("backend", "tls"))
 	return s
@@ -48,12 +49,24 @@ func readService(v value) Service {
 // readTCP reads services.<name>.tcp.
 func readTCP(v value) *TCP {
 	var t TCP
+	var ports portRange
 	object([]value{v}, keys{
 		"port":         into(&t.Port, asPort),
+		"ports":        into(&ports, asPorts),
 		"sni":          into(&t.SNI, someOf(asHostName)),
 		"accept_proxy": into(&t.AcceptProxy, someOf(asNetwork)),
 		"allow":        into(&t.Allow, someOf(asNetwork)),
 		"deny":         into(&t.Deny, someOf(asNetwork)),
-	}, "port")
+	})
+	switch {
+	case v.has("port") && v.has("ports"):
+		v.dig("ports").faultf("there is a port already, at %s", v.dig("port").pos())
+	case v.has("ports") && len(t.SNI) > 0:
+		v.dig("sni").faultf("a range of ports leads to one service").Hint = "leave out sni, or name one port"
+	case v.has("ports"):
+		t.Port, t.Last = ports.first, ports.last
+	case !v.has("port") && v.isMapping():
+		v.faultf("missing key %q", "port")
+	}
 	return &t
 }

@@ -147,7 +147,7 @@ func (p *planner) wants(host config.Host) func(config.Service) discovery.Want {
 	return func(s config.Service) discovery.Want {
 		return discovery.Want{
 			Host: host.Name, HostAddress: host.Address, Local: local && p.tier == nil, HostDrained: host.Drain,
-			Port: s.Backend.Port, UDP: s.UDP != nil, Network: s.Backend.Network, Direct: p.direct, Proxy: through,
+			Port: s.Backend.Port, First: rangeOf(s).Port, Last: rangeOf(s).Last, UDP: s.UDP != nil, Network: s.Backend.Network, Direct: p.direct, Proxy: through,
 		}
 	}
 }

@@ -102,7 +102,11 @@ type listener struct {
 	haproxy.Frontend
 	vip  config.VIP
 	port uint16
+	last uint16 // of a range, else port
 }
+
+// has reports whether the listener has the port.
+func (l listener) has(port uint16) bool { return l.port <= port && port <= l.last }
 
 type checked struct {
 	servers map[string]haproxy.CheckResult
@@ -120,7 +124,7 @@ func newExplainer(f *facts, checks lastChecks) *explainer {
 		port := frontend.Binds[0].Port
 		frontend.Routes = slices.DeleteFunc(frontend.Routes, func(r haproxy.Route) bool { return r.Backend == challengeBackend })
 		vip, _ := x.cfg.VIP(strings.TrimSuffix(frontend.Name, fmt.Sprintf("_%d", port)))
-		x.listeners = append(x.listeners, listener{frontend, vip, port})
+		x.listeners = append(x.listeners, listener{frontend, vip, port, max(port, frontend.LastPort)})
 	}
 	return x
 }

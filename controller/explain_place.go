@@ -60,7 +60,7 @@ func (p *planner) placeOf(in Input, s *discovery.Swarm, n *discovery.SwarmNode) 
 	at.want = func(s config.Service) discovery.Want {
 		return discovery.Want{
 			Host: n.Name, HostAddress: n.Address, HostDrained: at.host.Drain,
-			Port: s.Backend.Port, UDP: s.UDP != nil, Network: s.Backend.Network, Direct: p.direct,
+			Port: s.Backend.Port, First: rangeOf(s).Port, Last: rangeOf(s).Last, UDP: s.UDP != nil, Network: s.Backend.Network, Direct: p.direct,
 		}
 	}
 	return at

@@ -186,7 +186,7 @@ func (l listener) rulesOf(s config.Service) []string {
 		}
 	}
 	if l.Default == s.Name {
-		rules = append(rules, fmt.Sprintf("every connection to port %d", l.port))
+		rules = append(rules, fmt.Sprintf("every connection to port %d", l.port)+l.UpTo())
 	}
 	return rules
 }

@@ -87,7 +87,7 @@ func (x *explainer) findURL(s subject, dns resolved) []thing {
 	for _, l := range x.reached(dns) {
 		switch tell := func() status.Explanation { return x.url(s, l, dns) }; {
 		case err == nil && !slices.Contains(l.vip.Addresses, addr):
-		case s.port != 0 && s.port != l.port:
+		case s.port != 0 && !l.has(s.port):
 		case l.answers(s):
 			answer = append(answer, tell)
 		case slices.ContainsFunc(judge(l.Frontend, s.host, s.path), func(r rule) bool { return r.host }):

@@ -162,7 +162,7 @@ func (x *explainer) listenersStep(v config.VIP, port uint16) (status.Step, map[s
 			continue
 		}
 		ports = append(ports, l.port)
-		if port != 0 && port != l.port {
+		if port != 0 && !l.has(port) {
 			continue
 		}
 		names = append(names, l.Name)

@@ -35,12 +35,18 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 	if c := b.Check; c != nil {
 		want.Check = haproxy.Check{Host: checkHost(service), Path: c.Path, Interval: c.Interval, Rise: c.Rise, Fall: c.Fall}
 	}
+	if service.TCP != nil && service.TCP.Last != 0 {
+		want.Check.Port = b.Port
+	}
 	for _, m := range members {
 		if !m.Answered || m.ByHand {
 			continue
 		}
 		server := haproxy.Server{
 			Name: m.Server, Address: m.Address, Host: m.DNSName, Port: m.Port, Weight: m.Weight, Backup: m.Backup, Set: m.Set, State: serverState(m),
+		}
+		if want.Check.Port != 0 {
+			server.Address = netip.AddrPortFrom(m.Address.Addr(), 0)
 		}
 		if m.Via.IsValid() {
 			server.Address, server.Via, server.Source = m.Via, viaName(service, m.Endpoint), m.Source
@@ -96,6 +102,7 @@ func wantFrontends(cfg *config.Config, services []config.Service, obtained *Obta
 			}
 		default:
 			f := at(s, s.TCP.Port, haproxy.TCP)
+			f.LastPort = s.TCP.Last
 			f.Default, f.AcceptProxy = s.Name, s.TCP.AcceptProxy
 		}
 	}

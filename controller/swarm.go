@@ -95,7 +95,7 @@ func (p *planner) lookAtNode(in Input, n *discovery.SwarmNode, old *view) *view 
 	v := p.selection.look(n.Sight(local, from.whole), func(s config.Service) discovery.Want {
 		return discovery.Want{
 			Host: n.Name, HostAddress: n.Address, HostDrained: from.drained,
-			Port: s.Backend.Port, UDP: s.UDP != nil, Network: s.Backend.Network, Direct: p.direct,
+			Port: s.Backend.Port, First: rangeOf(s).Port, Last: rangeOf(s).Last, UDP: s.UDP != nil, Network: s.Backend.Network, Direct: p.direct,
 		}
 	})
 	v.origin = from

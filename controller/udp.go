@@ -177,3 +177,11 @@ func inTable(b vrrp.Balance, vip config.VIP, port uint16, m Member) haproxy.Heal
 	}
 	return haproxy.Down
 }
+
+// rangeOf is the rule of a service with a range of ports; otherwise Last is 0.
+func rangeOf(s config.Service) config.TCP {
+	if s.TCP == nil || s.TCP.Last == 0 {
+		return config.TCP{}
+	}
+	return *s.TCP
+}

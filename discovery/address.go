@@ -114,7 +114,7 @@ func (p place) published(networks []Attachment) (netip.AddrPort, Reason, string)
 	if !slices.ContainsFunc(networks, Attachment.carriesPublished) {
 		return netip.AddrPort{}, NetworkNotDirect, fmt.Sprintf("%s is declared direct: false, and ports cannot be published there; connect the container to a bridge and publish %s, or remove direct: false", names(networks), p.portName())
 	}
-	rows := slices.DeleteFunc(slices.Clone(p.c.Published), func(b Published) bool { return b.Port != p.port || b.HostPort == 0 })
+	rows := slices.DeleteFunc(slices.Clone(p.c.Published), func(b Published) bool { return b.Port != p.port || b.HostPort == 0 || !p.coversRange(b) })
 	if len(rows) == 0 {
 		return p.unpublished(networks)
 	}

@@ -9,11 +9,13 @@ import (
 // Want is what a service asks of a container.
 type Want struct {
 	Host        string
-	HostAddress netip.Addr      // where published ports are reached; invalid if unknown
-	Local       bool            // the engine is this node's own
-	HostDrained bool            // hosts.<name>.state: drain
-	Port        uint16          // the service's port; 0 = label, else the single exposed one
-	Network     string          // the service's network; "" = no preference
+	HostAddress netip.Addr // where published ports are reached; invalid if unknown
+	Local       bool       // the engine is this node's own
+	HostDrained bool       // hosts.<name>.state: drain
+	Port        uint16     // the service's port; 0 = label, else the single exposed one
+	Network     string     // the service's network; "" = no preference
+	Last        uint16     // not 0: it is reached at every port from First to Last; Port is the one that is asked
+	First       uint16
 	UDP         bool            // the service is of UDP
 	Direct      map[string]bool // networks.<name>.direct, only those that say so
 	Proxy       netip.AddrPort  // the host's reverse proxy; invalid if it has none

@@ -294,3 +294,44 @@ func TestResolveUDP(t *testing.T) {
 		}
 	}
 }
+
+// A range of ports is reached where every port is itself.
+func TestResolveRange(t *testing.T) {
+	base := Container{ID: strings.Repeat("a", 64), Name: "media-1", State: Running, Networks: []Attachment{on("web", "bridge", "172.18.0.2")}}
+	same := func(from, to uint16, host string) change {
+		return func(c *Container, _ *Want) {
+			for p := from; p <= to; p++ {
+				c.Published = append(c.Published, Published{Port: p, HostPort: p, HostIP: ip(host)})
+			}
+		}
+	}
+	for _, tc := range []struct {
+		name   string
+		change []change
+		want   string
+	}{
+		{"unpublished", nil, "port_not_published 30000-30002/tcp (-p 30000-30002:30000-30002)"},
+		{"host mode", []change{hostMode}, "10.77.0.11:30001"},
+		{"direct", []change{direct("web", true)}, "172.18.0.2:30001"},
+		{"one to one", []change{same(29999, 30002, "0.0.0.0")}, "10.77.0.11:30001"},
+		{"a part", []change{same(30000, 30001, "0.0.0.0")}, "port_not_published"},
+		{"on two addresses", []change{same(30000, 30001, "10.77.5.5"), same(30002, 30002, "10.77.5.6")}, "port_not_published"},
+		{"elsewhere", []change{publish(Published{Port: 30001, HostPort: 1})}, "port_not_published"},
+		{"no proxy", []change{func(_ *Container, w *Want) { w.Proxy = netip.MustParseAddrPort("10.77.0.11:7080") }}, "port_not_published"},
+	} {
+		c, want := base, Want{Host: "app1", HostAddress: ip("10.77.0.11"), Port: 30001, First: 30000, Last: 30002, Direct: map[string]bool{}}
+		for _, change := range tc.change {
+			change(&c, &want)
+		}
+		e, refusal := Resolve(c, want)
+		got := e.Address.String()
+		if refusal != nil {
+			got = string(refusal.Reason) + " " + refusal.Detail
+		}
+		for _, word := range strings.Fields(tc.want) {
+			if !strings.Contains(got, word) {
+				t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
+			}
+		}
+	}
+}

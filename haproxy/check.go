@@ -70,7 +70,7 @@ func checkFrontend(f Frontend, backends map[string]Mode) error {
 		fault("it has no bind")
 	}
 	for _, b := range f.Binds {
-		if !b.Address.IsValid() || b.Address.Zone() != "" || b.Port == 0 {
+		if !b.Address.IsValid() || b.Address.Zone() != "" || b.Port == 0 || f.LastPort != 0 && f.LastPort < b.Port {
 			fault("bind %s port %d is not an address and a port", b.Address, b.Port)
 		}
 	}
@@ -176,7 +176,7 @@ func checkBackend(b *Backend) error {
 			fault("server %q: names must be sorted and unique (after %q)", s.Name, last)
 		}
 		last = s.Name
-		if why := s.fault(); why != "" {
+		if why := s.fault(b.Check.Port != 0); why != "" {
 			fault("server %q: %s", s.Name, why)
 		}
 	}
@@ -195,7 +195,7 @@ func checkBackend(b *Backend) error {
 }
 
 // fault says why HAProxy must not see this server, "" when it may.
-func (s Server) fault() string {
+func (s Server) fault(portless bool) string {
 	switch {
 	case !nameForm.MatchString(s.Name):
 		return "a name may hold letters, digits and _.:- only"
@@ -203,7 +203,9 @@ func (s Server) fault() string {
 		return fmt.Sprintf("%q port %d is not a host name and a port", s.Host, s.Port)
 	case s.Socket != "" && !socketForm.MatchString(s.Socket):
 		return fmt.Sprintf("%q is not the path of a socket", s.Socket)
-	case s.Host == "" && s.Socket == "" && (!s.Address.IsValid() || s.Address.Port() == 0 || s.Address.Addr().Zone() != ""):
+	case portless && (s.Host != "" || s.Via != "" || s.Socket != "" || s.Address.Port() != 0):
+		return "it has a port or a name, where the client's port is used"
+	case s.Host == "" && s.Socket == "" && (!s.Address.IsValid() || s.Address.Port() == 0 && !portless || s.Address.Addr().Zone() != ""):
 		return "it has neither an address with a port nor a host name"
 	case s.Weight < 0 || s.Weight > 256:
 		return fmt.Sprintf("weight %d is not within 0..256", s.Weight)

@@ -37,6 +37,7 @@ type Frontend struct {
 	Name          string
 	Mode          Mode
 	Binds         []Bind
+	LastPort      uint16        // of the range that begins with the port of each bind; 0 = one port
 	Routes        []Route       // http: by host and path; tcp: by SNI when SNI is set
 	Default       string        // backend when no route matches; "" = 404 (http) or reject (tcp)
 	Certificates  []Certificate // non-empty = TLS is terminated here; the first is the default
@@ -102,6 +103,7 @@ type Backend struct {
 type Check struct {
 	Host       string // the check's Host header; "" = localhost
 	Path       string // "" = TCP
+	Port       uint16 // not 0: servers have no port, but that of the client's connection; this one is checked
 	Interval   time.Duration
 	Rise, Fall int
 }

@@ -113,7 +113,7 @@ func frontendCause(o, n *Frontend) string {
 		return "frontend " + n.Name + " added"
 	case n == nil:
 		return "frontend " + o.Name + " removed"
-	case !slices.Equal(o.Binds, n.Binds):
+	case !slices.Equal(o.Binds, n.Binds), o.LastPort != n.LastPort:
 		return "frontend " + n.Name + ": binds changed"
 	case o.lookups() != n.lookups():
 		return "frontend " + n.Name + ": kind of routes changed"

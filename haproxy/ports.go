@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -58,8 +59,7 @@ func probe(want Config, own []int) error {
 	var errs []error
 	var held map[string]bool
 	for _, f := range append(want.peersListener(), want.listening()...) {
-		for _, b := range f.Binds {
-			address := netip.AddrPortFrom(b.Address, b.Port)
+		for address := range f.sockets() {
 			err := tryBind(address)
 			if err == nil {
 				continue
@@ -79,6 +79,19 @@ func probe(want Config, own []int) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// sockets are the addresses that a frontend listens on, each port of a range.
+func (f Frontend) sockets() iter.Seq[netip.AddrPort] {
+	return func(yield func(netip.AddrPort) bool) {
+		for _, b := range f.Binds {
+			for port := int(b.Port); port <= int(max(b.Port, f.LastPort)); port++ {
+				if !yield(netip.AddrPortFrom(b.Address, uint16(port))) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // tryBind binds without listening, so that no client ever notices. The

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -178,6 +179,19 @@ func (b *Backend) resolves() bool {
 // isFixed reports whether the server cannot be added at run time.
 func (s Server) isFixed() bool { return s.Host != "" || s.Socket != "" }
 
+// targetOf writes an address as HAProxy reads it. Without a port the server is
+// reached at the one that the client's connection came to.
+func targetOf(a netip.AddrPort) string {
+	switch {
+	case a.Port() != 0:
+	case a.Addr().Is6():
+		return "[" + a.Addr().String() + "]" // or its end is a port
+	default:
+		return a.Addr().String()
+	}
+	return a.String()
+}
+
 // target is the server's address as HAProxy reads it.
 func (s Server) target() string {
 	if s.Socket != "" {
@@ -186,7 +200,7 @@ func (s Server) target() string {
 	if s.Host != "" {
 		return fmt.Sprintf("%s:%d", s.Host, s.Port)
 	}
-	return s.Address.String()
+	return targetOf(s.Address)
 }
 
 func word(name string) params.ServerOption { return &params.ServerOptionWord{Name: name} }
@@ -229,13 +243,16 @@ func serverOptions(b *Backend, s Server) []params.ServerOption {
 
 func checkOptions(b *Backend) []params.ServerOption {
 	inter := cmp.Or(b.Check.Interval, 2*time.Second)
-	return []params.ServerOption{
-		word("check"),
+	list := []params.ServerOption{word("check")}
+	if b.Check.Port != 0 {
+		list = append(list, value("port", fmt.Sprint(b.Check.Port)))
+	}
+	return append(list,
 		value("inter", millis(inter)),
 		value("fastinter", millis(min(inter, max(inter/4, 200*time.Millisecond)))), // settle a change of mind quickly
 		value("rise", fmt.Sprint(cmp.Or(b.Check.Rise, 2))),
 		value("fall", fmt.Sprint(cmp.Or(b.Check.Fall, 3))),
-	}
+	)
 }
 
 func millis(d time.Duration) string { return fmt.Sprintf("%dms", max(1, d.Milliseconds())) }

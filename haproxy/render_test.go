@@ -58,6 +58,12 @@ func goldens(t testing.TB) map[string]Config {
 	down, draining, spare := ready("app1.web-2", "10.77.0.11:32769"), ready("app2.web-1", "[2001:db8::12]:8080"), ready("spare", "10.77.0.40:80")
 	down.State, draining.State, spare.Backup = Maint, Drain, true
 	all := map[string]Config{
+		"ports": {
+			Frontends: []Frontend{{Name: "public_30000", Mode: TCP, Binds: []Bind{bind("203.0.113.10:30000"), bind("[2001:db8::10]:30000")}, LastPort: 30100, Default: "media"}},
+			Backends: []*Backend{{Name: "media", Mode: TCP, Check: Check{Port: 30005}, Servers: []Server{
+				ready("app1.media", "10.77.0.11:0"), ready("app2.media", "[2001:db8::12]:0"),
+			}}},
+		},
 		"empty": {},
 		"one_service": {
 			Frontends: []Frontend{{Name: "http_public_80", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:80"), bind("[2001:db8::10]:80")},

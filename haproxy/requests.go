@@ -56,7 +56,7 @@ func addRequests(b *Backend, s Server, paths Paths) []request {
 		}
 		target = netip.AddrPortFrom(s.Address.Addr(), port)
 	}
-	born := target.String()
+	born := targetOf(target)
 	if target == s.Address {
 		born = paths.address(b, s)
 	}

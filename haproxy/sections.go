@@ -72,7 +72,7 @@ resolvers vipilot
 func writeFrontend(w *strings.Builder, f Frontend) {
 	fmt.Fprintf(w, "\nfrontend %s from vipilot\n  mode %s\n  no log\n", f.Name, f.Mode)
 	for _, b := range f.Binds {
-		fmt.Fprintf(w, "  bind %s transparent", netip.AddrPortFrom(b.Address, b.Port))
+		fmt.Fprintf(w, "  bind %s%s transparent", netip.AddrPortFrom(b.Address, b.Port), f.UpTo())
 		if b.Address.Is6() {
 			w.WriteString(" v6only")
 		}
@@ -105,6 +105,14 @@ func writeFrontend(w *strings.Builder, f Frontend) {
 	if keep == "" {
 		f.httpRules(w)
 	}
+}
+
+// UpTo is the rest of a range's text, -30100; "" for one port.
+func (f Frontend) UpTo() string {
+	if f.LastPort == 0 {
+		return ""
+	}
+	return fmt.Sprintf("-%d", f.LastPort)
 }
 
 // addFiles adds the files the frontend refers to.
@@ -162,7 +170,9 @@ func budget(want Config, limit int) (int, error) {
 		servers += len(b.Servers)
 	}
 	for _, f := range want.Frontends {
-		binds += len(f.Binds)
+		for range f.sockets() {
+			binds++
+		}
 	}
 	if want.Tier != nil {
 		binds += 2

@@ -142,5 +142,5 @@ func (c Config) peersListener() []Frontend {
 		return nil
 	}
 	at := own.at(c.Peers.Port)
-	return []Frontend{{Name: PeersName, Binds: []Bind{{at.Addr(), at.Port()}}}}
+	return []Frontend{{Name: PeersName, Binds: []Bind{{Address: at.Addr(), Port: at.Port()}}}}
 }
