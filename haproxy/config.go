@@ -15,8 +15,9 @@ type Config struct {
 	MaxConn   int        // 0 = derived from the file descriptor limit
 	Peers     Peers      // who shares stick tables; written when a backend has one
 	Raw       Raw
-	// Closing asks HTTP/1 clients to reconnect: every answer ends their
-	// connection. Switched on before the addresses move to another node.
+	// Closing asks HTTP clients to reconnect: every answer ends their
+	// connection. Switched on before the addresses move to another node, by a
+	// reload: the worker of before it ends its kept connections, HTTP/2 too.
 	Closing bool
 }
 

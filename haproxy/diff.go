@@ -53,6 +53,9 @@ func structural(have, want Config) string {
 // causes names every difference that only a reload can make.
 func causes(have, want Config) iter.Seq[string] {
 	return func(yield func(string) bool) {
+		if have.Closing != want.Closing && !yield(closingCause(want.Closing)) {
+			return
+		}
 		if have.MaxConn != want.MaxConn && !yield(fmt.Sprintf("maxconn %d became %d", have.MaxConn, want.MaxConn)) {
 			return
 		}
@@ -91,6 +94,13 @@ func causes(have, want Config) iter.Seq[string] {
 			}
 		}
 	}
+}
+
+func closingCause(closing bool) string {
+	if closing {
+		return "clients are asked to reconnect"
+	}
+	return "clients are no longer asked to reconnect"
 }
 
 // Compare says what a Set of want would do to a HAProxy that runs have, and
@@ -165,7 +175,7 @@ func backendCause(o, n *Backend) string {
 // reachable is as much of want as runtime updates can make of have: what stands
 // meanwhile when a reload is due but must wait, or fails.
 func reachable(have, want Config) Config {
-	got := Config{Closing: want.Closing, MaxConn: have.MaxConn, Peers: have.Peers, Raw: have.Raw, Tier: have.Tier}
+	got := Config{Closing: have.Closing, MaxConn: have.MaxConn, Peers: have.Peers, Raw: have.Raw, Tier: have.Tier}
 	known := make(map[string]bool, len(have.Backends))
 	for o, n := range pairs(have.Backends, want.Backends, backendName) {
 		switch {

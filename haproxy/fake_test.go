@@ -61,8 +61,6 @@ func (f *fake) load(want Config) {
 			f.servers[b.Name+"/"+s.Name] = &fakeServer{string(s.State), s.target(), fmt.Sprint(s.Weight), true}
 		}
 	}
-	e := want.closingEntry()
-	f.entries[closingMap] = map[string]string{e.key: e.value}
 	for _, front := range want.Frontends {
 		f.entries[front.mapName()] = map[string]string{}
 		for _, e := range front.entries() {

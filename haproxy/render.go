@@ -68,16 +68,12 @@ func Render(want Config, paths Paths) (Files, error) {
 	}
 	writeExporter(&text, paths)
 	for _, f := range want.Frontends {
-		writeFrontend(&text, f)
+		writeFrontend(&text, f, want.Closing)
 		f.addFiles(files)
 	}
 	if want.Tier != nil {
 		writeTier(&text, want.Tier, paths)
 		files[tierCertificate] = want.Tier.Certificate
-	}
-	if want.closes() {
-		e := want.closingEntry()
-		files[closingMap] = []byte(e.key + " " + e.value + "\n")
 	}
 	for _, b := range want.Backends {
 		writeBackend(&text, b, want.sharesTables())

@@ -178,6 +178,10 @@ func (f Frontend) httpRules(w *strings.Builder) {
 		fmt.Fprintf(w, "  http-request return status 404 content-type text/plain string \"no service here\\n\"\n")
 		return
 	}
+	if l == (lookups{hosts: hostKinds{exact: true}}) && !f.Guarded && f.Default == "" && len(f.Splits) == 0 {
+		f.writeExact(w)
+		return
+	}
 	fmt.Fprintf(w, "  http-request set-var(txn.route) str(0/)\n") // stays where a request without Host has nothing to look up
 	if l == (lookups{hosts: hostKinds{exact: true}}) && !f.Guarded {
 		f.writeExactLookup(w)
@@ -223,6 +227,19 @@ func (f Frontend) writePath(w *strings.Builder) {
 
 // canonicalHost is the host of a request as maps have it.
 const canonicalHost = "req.hdr(host),host_only,lower,rtrim(.)"
+
+// writeExact writes the rules of the plainest frontend, where every rule more
+// is a part of what a request costs: a request whose host the map has as it
+// came needs none of the others.
+func (f Frontend) writeExact(w *strings.Builder) {
+	asItCame := "base,concat(/),map_beg(" + f.mapName() + ")"
+	const other = "{ var(txn.key) -m found }"
+	fmt.Fprintf(w, "  http-request set-var-fmt(txn.key) \"%%[%s]%%[path]/\" unless { %s -m found }\n", canonicalHost, asItCame)
+	fmt.Fprintf(w, "  http-request set-var(txn.route) var(txn.key),map_beg(%s) if %s\n", f.mapName(), other)
+	fmt.Fprintf(w, "  http-request return status 404 content-type text/plain string \"no service here\\n\" if %s !{ var(txn.route) -m found }\n", other)
+	fmt.Fprintf(w, "  use_backend %%[var(txn.route),field(2,/)] if %s\n", other)
+	fmt.Fprintf(w, "  use_backend %%[%s,field(2,/)]\n", asItCame)
+}
 
 // writeExactLookup asks the map where only exact hosts are in question. Nearly
 // every client writes the host as the map does, so that is tried as it came,

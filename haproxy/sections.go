@@ -69,7 +69,7 @@ resolvers vipilot
 
 // writeFrontend writes a frontend. It logs nothing: the log is the health
 // feed, and a request must not pay for it.
-func writeFrontend(w *strings.Builder, f Frontend) {
+func writeFrontend(w *strings.Builder, f Frontend, closing bool) {
 	fmt.Fprintf(w, "\nfrontend %s from vipilot\n  mode %s\n  no log\n", f.Name, f.Mode)
 	for _, b := range f.Binds {
 		fmt.Fprintf(w, "  bind %s%s transparent", netip.AddrPortFrom(b.Address, b.Port), f.UpTo())
@@ -101,7 +101,9 @@ func writeFrontend(w *strings.Builder, f Frontend) {
 	fmt.Fprintf(w, "  http-request del-header X-Forwarded- -m beg%s\n  http-request del-header Forwarded%s\n", keep, keep)
 	fmt.Fprintf(w, "  http-request set-header X-Forwarded-Proto %s%s\n", scheme, keep)
 	fmt.Fprintf(w, "  http-request add-header X-Forwarded-For %%[src]%s\n", keep)
-	writeClosing(w)
+	if closing {
+		w.WriteString("  http-after-response set-header Connection close\n")
+	}
 	if keep == "" {
 		f.httpRules(w)
 	}

@@ -36,11 +36,6 @@ func (h *HAProxy) update(ctx context.Context, want Config) (changed bool, err er
 			}
 		}
 	}
-	if h.unsure[closingMap] {
-		p.closing(nil, want)
-	} else {
-		p.closing([]entry{h.applied.closingEntry()}, want)
-	}
 	for o, n := range pairs(h.applied.Backends, want.Backends, backendName) {
 		if *o == *n && (len(h.unsure) == 0 || !h.unsure[(*n).Name]) {
 			continue
@@ -226,13 +221,6 @@ func (h *HAProxy) reconcile(ctx context.Context, want Config) (cause string, cha
 			}
 			p.requests = append(p.requests, mapRequests(m, have)...)
 		}
-	}
-	if want.closes() {
-		have, err := h.showMap(ctx, closingMap)
-		if err != nil {
-			return "", false, err
-		}
-		p.closing(have, want)
 	}
 	changed, err = h.carryOut(ctx, want, p)
 	return "", changed, err

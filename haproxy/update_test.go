@@ -73,10 +73,6 @@ func TestUpdateStory(t *testing.T) {
 			c.Frontends[0].Routes = append(c.Frontends[0].Routes, Route{Host: "d.example.net", Path: "/", Backend: "b"})
 		}, lacks: []string{"d.example.net"}},
 		{name: "and is made good", has: []string{"d.example.net/ -> 1/b"}},
-		{name: "clients are asked to reconnect, in vain", refuse: "set map maps/closing.map", fails: true, change: func(c *Config) { c.Closing = true },
-			has: []string{"closing -> no"}},
-		{name: "and are asked again", has: []string{"closing -> yes"}},
-		{name: "no longer", change: func(c *Config) { c.Closing = false }, has: []string{"closing -> no"}},
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			want = clone(want)
@@ -119,7 +115,6 @@ func TestReconcileHealsAnything(t *testing.T) {
 	f.servers["b/old"] = &fakeServer{"ready", "10.77.0.11:7", "100", true}
 	delete(f.entries["maps/f.map"], "a.example.net/")
 	f.entries["maps/f.map"]["old.example.net/"] = "1/a"
-	f.entries[closingMap][closingKey] = "yes"
 	cause, changed, err := h.reconcile(t.Context(), want)
 	if cause != "" || !changed || err != nil {
 		t.Fatalf("reconcile = %q, %v, %v", cause, changed, err)

@@ -113,8 +113,8 @@ func upstreamConfig() string {
 	return b.String()
 }
 
-// handWritten does for one site what vipilot's configuration does, with
-// nothing that it does not need.
+// handWritten keeps for one site the promises that vipilot's configuration
+// keeps, safe retries among them, with nothing that it does not need.
 func handWritten() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `global
@@ -142,6 +142,8 @@ frontend web
   default_backend app
 backend app
   balance leastconn
+  retry-on conn-failure empty-response
+  http-request disable-l7-retry unless { method GET HEAD OPTIONS TRACE PUT DELETE }
   default-server check inter 1s
 `, lab.VIP, byHand, manyServices/2)
 	for i := range upstreams {
