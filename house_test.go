@@ -17,13 +17,14 @@ const module = "github.com/vipilot/vipilot/"
 // a sub-package may import its parent, and what its parent may.
 var arrows = map[string][]string{
 	"":           {"cli"},
-	"cli":        {"controller", "sentinel", "config", "status"},
+	"cli":        {"controller", "sentinel", "config", "status", "importer"},
 	"controller": {"config", "discovery", "haproxy", "vrrp", "routing", "acme", "status", "render"},
 	"sentinel":   {"routing"},
 	"haproxy":    {"render"},
 	"vrrp":       {"render"},
 	"routing":    {"render"},
 	"acme":       {},
+	"importer":   {},
 	"render":     {"templates"},
 	"templates":  {},
 	"config":     {},
