@@ -27,6 +27,7 @@ type reporter struct {
 	services     []told // by index of the service in config
 	named        map[string]status.Service
 	hosts        map[string]counted
+	nodes        map[string]status.Node // what others say of themselves
 }
 
 type told struct {
@@ -70,6 +71,7 @@ func (l *loop) makeReport() *status.Report {
 	for _, h := range r.Hosts {
 		r.Ready = r.Ready && h.State != "connecting"
 	}
+	r.Nodes = l.reportNodes(r)
 	return r
 }
 

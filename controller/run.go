@@ -133,6 +133,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	group.Go(func() error { return c.loop.listenToParts(life) })
 	group.Go(func() error { return c.loop.followConfig(ctx) })
 	group.Go(func() error { return c.loop.askOthers(ctx) })
+	group.Go(func() error { return c.loop.watchNodes(ctx) })
 	group.Go(func() error {
 		defer end()
 		until, stop := context.WithCancel(ctx)

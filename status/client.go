@@ -63,6 +63,9 @@ func NewClient(addr string) *Client {
 	return c
 }
 
+// Close lets idle connections go.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
 // Report asks for the last report.
 func (c *Client) Report(ctx context.Context) (*Report, error) {
 	body, err := c.do(ctx, http.MethodGet, "/v1/status", nil)

@@ -25,6 +25,7 @@ func Diff(old, new *Report, cause string) []Event {
 	d.value("stage", new.Node, old.Stage, new.Stage)
 	d.config(old.Config, new.Config)
 	d.components(old.Components, new.Components)
+	d.states("node", "", nodeStates(old), nodeStates(new))
 	d.states("host", "", hostStates(old), hostStates(new))
 	d.states("vip", "", vipRoles(old), vipRoles(new))
 	d.prefixes(old.VIPs, new.VIPs)

@@ -2,47 +2,54 @@ package status
 
 import (
 	"bytes"
-	_ "embed" // the page, its style and its script
+	"context"
+	"embed"
+	"errors"
 	"html/template"
 	"net/http"
-	"slices"
+	"net/url"
 	"strings"
 	"time"
 )
 
-var (
-	//go:embed page.html
-	pageText string
-	//go:embed page.css
-	pageStyle []byte
-	//go:embed page.js
-	pageScript []byte
+//go:embed page
+var pageFiles embed.FS
 
-	pageTemplate = template.Must(template.New("page").Parse(pageText))
-)
+// newPages reads the templates, which are part of the program.
+func newPages() (*template.Template, error) {
+	return template.New("pages").Funcs(template.FuncMap{"escape": url.PathEscape}).ParseFS(pageFiles, "page/*.html")
+}
 
 // What one page shows at most; a browser takes long over ten thousand rows.
 const (
-	pageEndpoints = 200
-	pageEvents    = 30
+	pageEndpoints = 300
+	pageServices  = 2000
+	pageEvents    = 120
+	maxQuery      = 200
 )
 
-// pageView is what the template shows: the report in order and in words.
+// pageView is what the template of the overview shows: the report in order and in words.
 type pageView struct {
 	*Report
-	Title      string
-	Tone       tone
-	Reasons    []string
-	Applied    string
-	Picture    picture
-	VIPRows    []pageRow
-	HostRows   []pageRow
-	Certs      []pageRow
-	Parts      []pageRow
-	Peers      []pageRow
-	ServiceSet []pageService
-	Events     []Event // newest first
-	LastID     uint64
+	Base     string // from here to /
+	Title    string
+	Tone     tone
+	Reasons  []string
+	Applied  string
+	Query    string
+	Tally    []tally
+	Picture  picture
+	NodeRows []pageRow
+	VIPRows  []pageRow
+	HostRows []pageRow
+	Certs    []pageRow
+	Parts    []pageRow
+	Peers    []pageRow
+	Services []serviceRow
+	Left     int // services not shown
+	Rows     endpointRows
+	Timeline []moment
+	LastID   uint64
 }
 
 // pageRow is a line of a table: a name with a state, and words.
@@ -52,22 +59,31 @@ type pageRow struct {
 	Words       []string
 }
 
-// pageService is a service with its endpoints.
-type pageService struct {
-	Tone      tone
-	Name, VIP string
-	Ready     int
-	All       int
-	Endpoints []pageRow
-	Left      int // endpoints not shown
-	Rejected  []Rejection
-	LeftOut   int // rejections not shown
+// tally is a number with its word, for the line on top.
+type tally struct {
+	Tone  tone
+	Count string
+	Word  string
+	Href  string
 }
 
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query().Get("q")
+	if len(query) > maxQuery {
+		plain(w, http.StatusBadRequest, "the search is too long")
+		return
+	}
+	s.render(w, "index.html", newPageView(s.report(), query, s.opts.Board.Events(0), time.Now()))
+}
+
+func (s *Server) render(w http.ResponseWriter, name string, view any) {
 	var body bytes.Buffer
-	if err := pageTemplate.Execute(&body, newPageView(s.report(), s.opts.Board.Events(0), time.Now())); err != nil {
-		s.log.Error("render the status page", "err", err)
+	err := errors.New("no template")
+	if s.pages != nil {
+		err = s.pages.ExecuteTemplate(&body, name, view)
+	}
+	if err != nil {
+		s.log.Error("render a page", "page", name, "err", err, "bug", true)
 		plain(w, http.StatusInternalServerError, "the page cannot be rendered; see the log")
 		return
 	}
@@ -75,8 +91,51 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	w.Write(body.Bytes())
 }
 
-func newPageView(r *Report, events []Event, now time.Time) pageView {
-	v := pageView{Report: r, Title: r.Node + " not ready", Tone: bad, Reasons: r.Unready(), Picture: draw(r)}
+// serveServicePage is GET /services/NAME.
+func (s *Server) serveServicePage(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	report := s.report()
+	if _, known := report.Services[name]; !known {
+		plain(w, http.StatusNotFound, "this node knows no such service")
+		return
+	}
+	v := newServiceView(report, name, s.opts.Board.Events(0), time.Now())
+	if s.opts.Traffic != nil {
+		t, err := s.traffic.of(r.Context(), name)
+		v.count(t, err)
+	}
+	if s.opts.Explain != nil {
+		v.explain(s.explainService(r.Context(), name))
+	}
+	s.render(w, "service.html", v)
+}
+
+// explainService is the explanation of a service, not of something else of its name.
+func (s *Server) explainService(ctx context.Context, name string) (Explanation, error) {
+	ctx, cancel := context.WithTimeout(ctx, explainTimeout)
+	defer cancel()
+	select {
+	case s.explainers <- struct{}{}:
+		defer func() { <-s.explainers }()
+	case <-ctx.Done():
+		return Explanation{}, errors.New("too many ask for explanations at the same time; load the page again")
+	}
+	answer, err := s.opts.Explain(ctx, Question{Subject: name})
+	if err != nil {
+		return Explanation{}, err
+	}
+	for _, e := range append([]Explanation{answer.Explanation}, answer.Others...) {
+		if e.Kind == "service" && e.Name == name {
+			return e, nil
+		}
+	}
+	return Explanation{}, errors.New("nothing is known of it yet")
+}
+
+func newPageView(whole *Report, query string, events []Event, now time.Time) pageView {
+	query = strings.TrimSpace(query)
+	r := search(whole, query)
+	v := pageView{Report: r, Query: query, Title: r.Node + " not ready", Tone: bad, Reasons: whole.Unready(), Picture: draw(r), Tally: whole.tally()}
 	if r.Ready {
 		v.Title, v.Tone = r.Node+" ready", good
 		if r.Config.Error != nil {
@@ -85,6 +144,28 @@ func newPageView(r *Report, events []Event, now time.Time) pageView {
 	}
 	if at := r.Config.AppliedAt; at != nil {
 		v.Applied = age(now.Sub(*at)) + " ago"
+	}
+	v.rows(r, now)
+	for _, name := range r.byVIP() {
+		if len(v.Services) == pageServices {
+			v.Left = len(r.Services) - pageServices
+			break
+		}
+		v.Services = append(v.Services, newServiceRow(name, r.Services[name]))
+	}
+	v.Rows = newEndpointRows(r)
+	if len(events) > 0 {
+		v.LastID = events[len(events)-1].ID
+		v.Timeline = timeline(matching(events, query), pageEvents)
+	}
+	return v
+}
+
+// rows fills the tables whose rows are alike.
+func (v *pageView) rows(r *Report, now time.Time) {
+	for _, name := range sorted(r.Nodes) {
+		n := r.Nodes[name]
+		v.NodeRows = append(v.NodeRows, pageRow{n.tone(), name, n.State, []string{n.Address, n.standing()}})
 	}
 	for _, name := range sorted(r.VIPs) {
 		vip := r.VIPs[name]
@@ -105,34 +186,12 @@ func newPageView(r *Report, events []Event, now time.Time) pageView {
 		p := r.Components.Speaker.Peers[name]
 		v.Peers = append(v.Peers, pageRow{p.tone(), name, p.State, []string{p.standing()}})
 	}
-	for _, name := range r.byVIP() {
-		v.ServiceSet = append(v.ServiceSet, newPageService(name, r.Services[name]))
-	}
-	if len(events) > 0 {
-		v.LastID = events[len(events)-1].ID
-		v.Events = slices.Clone(events[max(0, len(events)-pageEvents):])
-		slices.Reverse(v.Events)
-	}
-	return v
 }
 
-func newPageService(name string, s Service) pageService {
-	v := pageService{Tone: s.tone(), Name: name, VIP: s.VIP, Ready: s.ready(), All: len(s.Endpoints)}
-	var shown []Endpoint
-	shown, v.Left = few(s.Endpoints, pageEndpoints)
-	for _, e := range shown {
-		v.Endpoints = append(v.Endpoints, pageRow{toneOf(e.State), e.Name, e.State, []string{e.place(), e.Reason}})
-	}
-	v.Rejected = s.Rejected[:min(len(s.Rejected), pageEndpoints)]
-	v.LeftOut = len(s.Rejected) - len(v.Rejected)
-	return v
-}
-
-func serveAsset(kind string, data []byte) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
+// serveAsset serves a file of the page.
+func serveAsset(kind, name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", kind)
-		w.Write(data)
+		http.ServeFileFS(w, r, pageFiles, "page/"+name)
 	}
 }
-
-func (s *Server) serveServicePage(w http.ResponseWriter, r *http.Request) {}

@@ -21,6 +21,7 @@ type Report struct {
 	Stage        string                 `json:"stage,omitempty"`
 	Config       Config                 `json:"config"`
 	Components   Components             `json:"components"`
+	Nodes        map[string]Node        `json:"nodes,omitempty"` // all that are declared
 	Hosts        map[string]Host        `json:"hosts"`
 	VIPs         map[string]VIP         `json:"vips"`
 	Services     map[string]Service     `json:"services"`

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html/template"
 	"io"
 	"log/slog"
 	"net"
@@ -72,8 +73,9 @@ type Server struct {
 	explainers chan struct{} // a slot for each explanation under way
 	exporters  chan struct{} // a slot for each reader of HAProxy's exporter
 	traffic    trafficMemory
-	changes    bucket // of what changes state
-	asks       bucket // of what costs more than a look at the report
+	pages      *template.Template // nil = they do not parse, which a test rules out
+	changes    bucket             // of what changes state
+	asks       bucket             // of what costs more than a look at the report
 }
 
 // NewServer makes a server; it may serve several listeners at once.
@@ -87,6 +89,11 @@ func NewServer(opts ServerOptions) *Server {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	pages, err := newPages()
+	if err != nil {
+		s.log.Error("read the page's templates", "err", err, "bug", true)
+	}
+	s.pages = pages
 	s.metrics = s.metricsHandler()
 	return s
 }
@@ -125,6 +132,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, trusted bool) error 
 func (s *Server) handler(trusted bool, stop <-chan struct{}) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", s.serveReport)
+	mux.HandleFunc("GET /v1/node", s.serveNode)
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { s.serveEvents(w, r, stop) })
 	mux.HandleFunc("GET /v1/explain", s.sparing(trusted, s.serveExplain))
 	mux.HandleFunc("GET /v1/traffic", s.sparing(trusted, s.serveTraffic))
@@ -134,8 +142,8 @@ func (s *Server) handler(trusted bool, stop <-chan struct{}) http.Handler {
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	mux.Handle("GET /metrics", s.metrics)
 	mux.HandleFunc("GET /{$}", s.servePage)
-	mux.HandleFunc("GET /page.css", serveAsset("text/css; charset=utf-8", pageStyle))
-	mux.HandleFunc("GET /page.js", serveAsset("text/javascript; charset=utf-8", pageScript))
+	mux.HandleFunc("GET /page.css", serveAsset("text/css; charset=utf-8", "page.css"))
+	mux.HandleFunc("GET /page.js", serveAsset("text/javascript; charset=utf-8", "page.js"))
 	mux.Handle("POST /v1/sync", s.hooks.orHook(s.guard(trusted, maxBody, http.HandlerFunc(s.serveSync))))
 	mux.Handle("POST /v1/plan", s.guard(trusted, maxPlan, http.HandlerFunc(s.servePlan)))
 	mux.Handle("POST /v1/approve", s.guard(trusted, maxBody, http.HandlerFunc(s.serveApprove)))
@@ -152,7 +160,7 @@ func secure(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "+
-			"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+			"base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("X-Content-Type-Options", "nosniff")
 		next.ServeHTTP(w, r)

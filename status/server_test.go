@@ -209,8 +209,8 @@ func TestPictureOfManyThings(t *testing.T) {
 	if len(p.Boxes) != mostRows+2 {
 		t.Errorf("%d boxes, want %d services, one for the rest and one for other machines", len(p.Boxes), mostRows)
 	}
-	if len(p.Lines) != mostRows {
-		t.Errorf("%d lines, want one for each service shown", len(p.Lines))
+	if len(p.Lines) != mostRows+1 {
+		t.Errorf("%d lines, want one for each service shown and one for the rest", len(p.Lines))
 	}
 	for _, b := range p.Boxes {
 		if b.Y < 0 || b.Y+b.H > p.Height || b.X+b.W > p.Width || len([]rune(b.Title)) > titleRunes {

@@ -183,3 +183,6 @@ func (c *Client) Traffic(ctx context.Context, service string) (*Traffic, error) 
 	}
 	return &t, nil
 }
+
+// Errors are the failures between HAProxy and the server.
+func (c Counters) Errors() uint64 { return c.ConnectionErrors + c.ResponseErrors }

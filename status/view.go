@@ -59,10 +59,15 @@ func (p Peer) standing() string {
 	switch {
 	case p.Error != "":
 		return p.Error
-	case p.PrefixesAnnounced == 1:
-		return "1 prefix announced" + p.guarded()
 	}
-	return fmt.Sprintf("%d prefixes announced", p.PrefixesAnnounced) + p.guarded()
+	return prefixes(p.PrefixesAnnounced) + " announced" + p.guarded()
+}
+
+func prefixes(n int) string {
+	if n == 1 {
+		return "1 prefix"
+	}
+	return fmt.Sprintf("%d prefixes", n)
 }
 
 // guarded says what BFD says, where it is asked.
