@@ -62,7 +62,8 @@ func (l *loop) round(life context.Context) (changed string, err error) {
 	}
 
 	if keep, less := without(l.applied.routed.Routing, want.Routing); l.applied.told && less {
-		keep := remote.Want{Routing: keep, Gate: l.applied.routed.Gate, TrackFile: l.applied.routed.TrackFile}
+		keep := remote.Want{Routing: keep, Gate: l.applied.routed.Gate,
+			TrackFile: l.applied.routed.TrackFile, SpeakerTrackFile: l.applied.routed.SpeakerTrackFile}
 		withdrawn, err := l.tell(ctx, keep)
 		errs.router = err
 		note("withdrawn", withdrawn)
@@ -108,11 +109,11 @@ func (l *loop) placeAndAnnounce(ctx context.Context, want *Desired, errs stepErr
 	want.Silent = make(map[string]string)
 	want.Routing = wantRouting(l.in, l.plan.node, want)
 	l.applied.want = *want
-	trackFile := trackFile(l.opts.RunDir)
-	// keepalived needs the track file, so the sentinel is told first. A
+	trackFile, speakerFile := trackFile(l.opts.RunDir), speakerTrackFile(l.opts.RunDir)
+	// keepalived needs the track files, so the sentinel is told first. A
 	// predecessor's announcements must not be interrupted: the first word is
 	// the whole one, and the gate holds back what is not served or not held.
-	first := remote.Want{Routing: want.Routing, Gate: l.gate(), TrackFile: trackFile}
+	first := remote.Want{Routing: want.Routing, Gate: l.gate(), TrackFile: trackFile, SpeakerTrackFile: speakerFile}
 	if l.applied.told {
 		first.Routing = l.applied.routed.Routing
 	}
@@ -120,7 +121,7 @@ func (l *loop) placeAndAnnounce(ctx context.Context, want *Desired, errs stepErr
 	errs.router = errors.Join(errs.router, err)
 	note("sentinel", told)
 
-	want.VRRP.TrackFile = trackFile
+	want.VRRP.TrackFile, want.VRRP.SpeakerFile = trackFile, speakerFile
 	changed, err := l.election.Set(ctx, want.VRRP)
 	errs.election = err
 	note("keepalived", changed)
@@ -137,7 +138,9 @@ func (l *loop) placeAndAnnounce(ctx context.Context, want *Desired, errs stepErr
 		l.applied.carries = len(want.Anycast) > 0 || err != nil
 	}
 
-	announced, err := l.tell(ctx, remote.Want{Routing: want.Routing, Gate: l.gate(), TrackFile: trackFile})
+	last := first
+	last.Routing = want.Routing
+	announced, err := l.tell(ctx, last)
 	errs.router = errors.Join(errs.router, err)
 	note("announced", announced)
 	return errs

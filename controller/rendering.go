@@ -62,7 +62,7 @@ func (d *Desired) files(runDir string) (map[string][]byte, error) {
 	}
 	out := map[string][]byte(files)
 	if election := d.VRRP; len(election.Instances)+len(election.Virtual) > 0 {
-		election.TrackFile = trackFile(runDir)
+		election.TrackFile, election.SpeakerFile = trackFile(runDir), speakerTrackFile(runDir)
 		if out["keepalived.conf"], err = vrrp.Render(election, filepath.Join(runDir, "keepalived")); err != nil {
 			return nil, err
 		}
@@ -224,7 +224,7 @@ func askFor(ctx context.Context, cfg *config.Config, node, dir string) ([]Remark
 	if len(want.VRRP.Instances)+len(want.VRRP.Virtual) > 0 {
 		keepalived := Remark{Node: node, Daemon: "keepalived"}
 		if stand, ok := standIn(want.VRRP); ok {
-			stand.TrackFile = trackFile(dir)
+			stand.TrackFile, stand.SpeakerFile = trackFile(dir), speakerTrackFile(dir)
 			if files["keepalived.conf"], err = vrrp.Render(stand, filepath.Join(dir, "keepalived")); err != nil {
 				return nil, err
 			}
@@ -291,3 +291,5 @@ func WriteFiles(dir string, files map[string][]byte) error {
 }
 
 func trackFile(runDir string) string { return filepath.Join(runDir, "haproxy.track") }
+
+func speakerTrackFile(runDir string) string { return filepath.Join(runDir, "speaker.track") }

@@ -51,12 +51,20 @@ func armGuard(ctx context.Context, argv []string, trackFile string) (*guard, err
 
 // dismiss ends the child without a write.
 func (g *guard) dismiss() {
+	_ = g.pipe.SetWriteDeadline(time.Time{})
 	_, _ = g.pipe.Write([]byte{standDown})
 	_ = g.pipe.Close()
 	select {
 	case <-g.done:
 	case <-time.After(2 * time.Second):
 	}
+}
+
+// beat tells the child that the sentinel still watches. A child that does not read
+// will not be waited for.
+func (g *guard) beat() {
+	_ = g.pipe.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+	_, _ = g.pipe.Write([]byte{alive})
 }
 
 // keepGuard has a dead man's switch on guard. It is started beside the loop,
@@ -89,13 +97,23 @@ func (w *watchdog) keepGuard(ctx context.Context) {
 	}()
 }
 
-// watchGuard replaces g when it ends by itself.
+// watchGuard tells g that the loop turns, and replaces it when it ends by itself.
 func (w *watchdog) watchGuard(ctx context.Context, g *guard) {
 	go func() {
-		select {
-		case <-g.done:
-		case <-ctx.Done():
-			return
+		for beat := time.NewTicker(beatEvery); ; {
+			if time.Since(w.turn()) < longestTurn {
+				g.beat()
+			}
+			select {
+			case <-beat.C:
+				continue
+			case <-g.done:
+			case <-ctx.Done():
+				beat.Stop()
+				return
+			}
+			beat.Stop()
+			break
 		}
 		w.do(ctx, func() {
 			if w.guard == g {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/vipilot/vipilot/internal/supervise"
 	"github.com/vipilot/vipilot/routing"
 	"github.com/vipilot/vipilot/routing/remote"
@@ -240,7 +242,56 @@ func TestDeadMan(t *testing.T) {
 	if read() != trackBad {
 		t.Errorf("sentinel dead, track file %q", read())
 	}
+	if g, err = armGuard(t.Context(), argv, track); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeTrack(track, trackGood); err != nil {
+		t.Fatal(err)
+	}
+	g.beat()
+	g.dismiss()
+	if <-g.done; read() != trackGood {
+		t.Errorf("dismissed after a beat, but wrote %q", read())
+	}
 	if _, err := armGuard(t.Context(), []string{"false"}, track); err == nil {
 		t.Error("a child that ended counts as on guard")
+	}
+}
+
+// TestSilence: a sentinel that hangs is as good as a dead one, if it ever spoke.
+func TestSilence(t *testing.T) {
+	track := filepath.Join(t.TempDir(), "track")
+	if err := writeTrack(track, trackGood); err != nil {
+		t.Fatal(err)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := os.NewFile(uintptr(pair[0]), "sentinel")
+	defer ours.Close()
+	done, ended := make(chan error, 1), false
+	go func() {
+		done <- guardTrack(track, os.NewFile(uintptr(pair[1]), "child"), time.Millisecond, func() { ended = true })
+	}()
+	if _, err := ours.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-done:
+		t.Error("one that never spoke counts as silent")
+	case <-time.After(20 * time.Millisecond):
+	}
+	if _, err := ours.Write([]byte{alive}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if !ended {
+		t.Error("a sentinel that hangs is not ended")
+	}
+	if data, _ := os.ReadFile(track); string(data) != trackBad {
+		t.Errorf("silent, track file %q", data)
 	}
 }

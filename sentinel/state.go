@@ -22,7 +22,7 @@ func (w *watchdog) state() remote.State {
 	if w.want.Gate.PID == 0 {
 		down = nil // as ordered
 	}
-	if err := errors.Join(down, f.addresses, f.guard, f.track, f.save, f.speaker, f.frr); err != nil {
+	if err := errors.Join(down, f.addresses, f.guard, f.track, f.speakerTrack, f.save, f.speaker, f.frr); err != nil {
 		s.Error = err.Error()
 	}
 	return s

@@ -45,6 +45,9 @@ func checkWant(w remote.Want) error {
 	if !isPath(w.TrackFile) {
 		faults = append(faults, fmt.Errorf("track_file: %q is not an absolute path", w.TrackFile))
 	}
+	if !isPath(w.SpeakerTrackFile) {
+		faults = append(faults, fmt.Errorf("speaker_track_file: %q is not an absolute path", w.SpeakerTrackFile))
+	}
 	return errors.Join(append(faults, w.Routing.Validate())...)
 }
 

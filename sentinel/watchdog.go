@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/vipilot/vipilot/routing"
@@ -38,36 +39,68 @@ type watchdog struct {
 	armAfter time.Time     // no further guard before
 	track    string        // last value written
 
-	faults struct{ addresses, guard, track, save, speaker, frr error }
+	turned atomic.Pointer[time.Time] // when the loop last turned
+
+	hearing      hearing
+	bfd          map[string]bool // peers, by name, that BFD has ever reached
+	speakerTrack string          // last value written
+
+	faults struct{ addresses, guard, track, speakerTrack, save, speaker, frr error }
 }
 
 func newWatchdog(opts Options, speaker *gobgp.Speaker, frr *frr.Speaker) *watchdog {
 	return &watchdog{
 		log: opts.Logger.With("component", "sentinel"), build: opts.Build, deadMan: opts.DeadMan,
 		wantFile: filepath.Join(opts.RunDir, remote.WantFile), speaker: speaker, frr: frr,
-		events: make(chan func()), board: newBoard(), down: errNoHAProxy, unwatch: func() {},
+		events: make(chan func()), board: newBoard(), down: errNoHAProxy, unwatch: func() {}, bfd: make(map[string]bool),
 	}
 }
 
 // loop settles after every event until ctx ends.
 func (w *watchdog) loop(ctx context.Context) error {
-	retry := time.NewTimer(0)
+	retry, beat := time.NewTimer(0), time.NewTicker(beatEvery)
+	defer beat.Stop()
 	for {
+		now := time.Now()
+		w.turned.Store(&now)
 		if w.settle(ctx) {
 			retry.Stop()
 		} else {
 			retry.Reset(retryAfter)
 		}
 		w.board.post(w.state())
+		if !w.await(ctx, retry.C, beat.C) {
+			return w.stop()
+		}
+	}
+}
+
+// turn is when the loop last turned, for any goroutine.
+func (w *watchdog) turn() time.Time {
+	if at := w.turned.Load(); at != nil {
+		return *at
+	}
+	return time.Now() // it takes up its first orders
+}
+
+// await returns after something has happened, or false at the end of ctx.
+func (w *watchdog) await(ctx context.Context, retry, beat <-chan time.Time) bool {
+	for {
 		select {
 		case <-ctx.Done():
-			return w.stop()
+			return false
 		case f := <-w.events:
 			f()
 		case <-w.speaker.Changes():
 		case <-w.frr.Changes():
-		case <-retry.C:
+		case <-retry:
+		case now := <-beat:
+			w.turned.Store(&now)
+			if !w.hearing.due(now) {
+				continue // nothing has happened
+			}
 		}
+		return true
 	}
 }
 
@@ -90,7 +123,7 @@ func (w *watchdog) set(ctx context.Context, loop context.Context, want remote.Wa
 			w.obey(loop, want)
 			w.note(&w.faults.save, saveWant(w.wantFile, want))
 		}
-		w.track = "" // a controller that repeats itself may have lost the file
+		w.track, w.speakerTrack = "", "" // a controller that repeats itself may have lost the files
 		w.settle(loop)
 		arming = w.arming
 	})
@@ -170,7 +203,11 @@ func (w *watchdog) settle(ctx context.Context) bool {
 		w.keepGuard(ctx)
 		w.writeTrack()
 	}
-	return errors.Join(w.faults.speaker, w.faults.frr, w.faults.guard, w.faults.track) == nil
+	if w.want.SpeakerTrackFile != "" {
+		w.writeSpeakerTrack()
+	}
+	f := w.faults
+	return errors.Join(f.speaker, f.frr, f.guard, f.track, f.speakerTrack) == nil
 }
 
 // speak hands each speaker its part of what the gate lets through. GoBGP

@@ -10,7 +10,11 @@ type Config struct {
 	Node      string     // router_id
 	Instances []Instance // sorted by Name; empty = no election is needed
 	TrackFile string     // absolute; the sentinel writes 0 (fine) or 1 (fault) into it
-	Yield     bool       // any other node may have the addresses; switched without a reload
+	// SpeakerFile is absolute; the sentinel writes 1 into it while no router
+	// hears the node, and 0 else. Announced instances that preempt then have the
+	// lowest priorities. "" = none.
+	SpeakerFile string
+	Yield       bool // any other node may have the addresses; switched without a reload
 	// Virtual are the UDP services, which a keepalived of its own carries: what
 	// changes there never touches the election.
 	Virtual []VirtualServer
@@ -29,6 +33,7 @@ type Instance struct {
 	UnicastPeers   []netip.Addr // the other nodes' addresses; empty = multicast
 	Password       string       // never logged
 	Addresses      []netip.Addr // the VIP's, IPv4 and IPv6 mixed
+	Announced      bool         // routers are told of the VIP
 }
 
 // Role is what keepalived says an instance is on this node.

@@ -1,6 +1,8 @@
 package vrrp
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -62,4 +64,39 @@ func TestYieldAlone(t *testing.T) {
 	want.Yield = true
 	a.set(want)
 	quiet(t, "it stays the master", func() bool { return a.is("public", Master) && len(a.addresses()) == 3 })
+}
+
+// TestSpeakerTrack: a node that no router hears gives announced addresses to one
+// that is heard, and keeps them where none is.
+func TestSpeakerTrack(t *testing.T) {
+	needRealDaemons(t)
+	l := newLab(t)
+	instance := quick(public())
+	instance.Announced = true
+	var files []string
+	deaf := func(n int, value string) {
+		t.Helper()
+		if err := os.WriteFile(files[n], []byte(value), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, n := range l.nodes {
+		files = append(files, filepath.Join(t.TempDir(), "speaker.track"))
+		deaf(i, "0\n")
+		want := n.config(uint8(200-10*i), instance)
+		want.SpeakerFile = files[i]
+		n.set(want)
+	}
+	a, b := l.nodes[0], l.nodes[1]
+	eventually(t, "elected", func() bool { return a.is("public", Master) && b.is("public", Backup) })
+	lost := probing(t, "203.0.113.10")
+	deaf(0, "1\n")
+	eventually(t, "the other node has it", func() bool { return b.is("public", Master) && a.is("public", Backup) })
+	deaf(1, "1\n")
+	eventually(t, "the first of two that are deaf has it", func() bool { return a.is("public", Master) && b.is("public", Backup) })
+	deaf(1, "0\n")
+	eventually(t, "who is heard has it", func() bool { return b.is("public", Master) && a.is("public", Backup) })
+	deaf(0, "0\n")
+	eventually(t, "back", func() bool { return a.is("public", Master) && b.is("public", Backup) })
+	t.Logf("four moves, %d pings lost", lost())
 }

@@ -26,8 +26,9 @@ const (
 
 // file is what the template is filled with.
 type file struct {
-	Node, FIFO, TrackFile, YieldFile string
-	Instances                        []instanceText
+	Node, FIFO                        string
+	TrackFile, SpeakerFile, YieldFile string
+	Instances                         []instanceText
 }
 
 type instanceText struct {
@@ -40,6 +41,7 @@ type instanceText struct {
 	Source                       netip.Addr
 	UnicastPeers                 []netip.Addr
 	Password, Anchor             string
+	SpeakerWeight                int // 0 = the speaker is not tracked
 	Addresses                    []string
 }
 
@@ -61,9 +63,14 @@ func Render(want Config, runDir string) ([]byte, error) {
 
 // renderElection is the part that the VRRP process acts upon.
 func renderElection(want Config, runDir string) ([]byte, error) {
-	f := file{Node: want.Node, FIFO: filepath.Join(runDir, fifoFile), TrackFile: want.TrackFile, YieldFile: filepath.Join(runDir, yieldFile)}
+	f := file{Node: want.Node, FIFO: filepath.Join(runDir, fifoFile), TrackFile: want.TrackFile,
+		SpeakerFile: want.SpeakerFile, YieldFile: filepath.Join(runDir, yieldFile)}
 	for _, i := range want.Instances {
-		f.Instances = append(f.Instances, i.text())
+		text := i.text()
+		if want.SpeakerFile != "" && i.Announced && i.Preempt {
+			text.SpeakerWeight = speakerWeight
+		}
+		f.Instances = append(f.Instances, text)
 	}
 	slices.SortFunc(f.Instances, func(a, b instanceText) int { return cmp.Compare(a.Name, b.Name) })
 	return render.Execute("keepalived.conf.tmpl", f)

@@ -49,7 +49,15 @@ func goodConfigs() map[string]Config {
 	good := map[string]Config{
 		"none":  {Node: "lb1", TrackFile: "/run/vipilot/track"},
 		"plain": {Node: "lb1.example.net", Instances: []Instance{public()}, TrackFile: "/run/vipilot/track"},
-		"two":   {Node: "lb1", Instances: []Instance{public(), intra()}},
+		"announced": {Node: "lb1", TrackFile: "/run/vipilot/track", SpeakerFile: "/run/vipilot/speaker", Instances: []Instance{
+			with(func(i *Instance) { i.Announced = true }),
+			with(func(i *Instance) {
+				i.Announced, i.Preempt = true, false
+				i.Name, i.VRID, i.Addresses = "stays", 53, addrs("203.0.113.13")
+			}),
+			intra(),
+		}},
+		"two": {Node: "lb1", Instances: []Instance{public(), intra()}},
 		"options": {Node: "lb1", TrackFile: "/run/vipilot/track", Instances: []Instance{
 			with(func(i *Instance) { i.Preempt, i.AdvertInterval = false, 10*time.Millisecond }),
 			with(func(i *Instance) {

@@ -42,6 +42,9 @@ func (c Config) validate(runDir string) error {
 	if c.TrackFile != "" && (!pathPattern.MatchString(c.TrackFile) || !filepath.IsAbs(c.TrackFile)) {
 		fault("track file %q: must be absolute, without spaces and quotes", c.TrackFile)
 	}
+	if c.SpeakerFile != "" && (!pathPattern.MatchString(c.SpeakerFile) || !filepath.IsAbs(c.SpeakerFile)) {
+		fault("track file %q: must be absolute, without spaces and quotes", c.SpeakerFile)
+	}
 	names, vrids, owners := map[string]bool{}, map[uint8]string{}, map[netip.Addr]string{}
 	for _, i := range c.Instances {
 		if err := i.validate(); err != nil {

@@ -18,6 +18,11 @@ const yieldFile = "yield.track"
 // and then keeps to 1..254.
 const yieldWeight = -253
 
+// speakerWeight brings every priority down to where only other nodes in the
+// same trouble are, and nodes that yield. The first node stays above those, so
+// that a router that is away for all moves nothing.
+const speakerWeight = -198
+
 // setYield writes the file, in place and with one write of constant length, so
 // that keepalived's inotify sees one change and never an empty file.
 func (k *Keepalived) setYield(yield bool) (changed bool, err error) {

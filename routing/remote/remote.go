@@ -21,6 +21,9 @@ type Want struct {
 	Routing   routing.Config `json:"routing"`
 	Gate      Gate           `json:"gate"`
 	TrackFile string         `json:"track_file"` // keepalived's; "" = none
+	// SpeakerTrackFile is another of keepalived's: 1 in it says that no router
+	// hears this node. "" = none.
+	SpeakerTrackFile string `json:"speaker_track_file,omitempty"`
 }
 
 // State is all the sentinel tells.

@@ -1,0 +1,113 @@
+package sentinel
+
+import "time"
+
+const (
+	deafAfter   = 2 * time.Second  // without any router, from then on the node is deaf
+	trustAfter  = 5 * time.Second  // with a router again, from then on it is not
+	maxLosses   = 3                // so many times the last router was lost
+	lossesCount = 20 * time.Second // within this time: it flaps, the node is deaf
+
+	peerIsUp     = "established"
+	neighborIsUp = "full"
+	bfdIsUp      = "up"
+	bfdIsDown    = "down"
+)
+
+// hearing tells whether a node has a router to announce to. One that has none
+// should not attract the VIPs that it cannot announce: neither one that lost its
+// routers, nor one that has booted and does not have them yet. A session that
+// flaps must not move VIPs with every turn, so the way back takes longer, but
+// for the very first session.
+type hearing struct {
+	deaf  bool
+	heard bool      // a router was there before
+	since time.Time // when the present facts became different from deaf; zero = they are not
+
+	losses [maxLosses]time.Time // the latest, the oldest first
+}
+
+// facts are what there is to hear with.
+type facts struct {
+	needed bool // routers are to be told of something, now or later
+	router bool // a peer or an OSPF neighbor is there
+	cut    bool // BFD has lost a peer, which leaves no doubt
+}
+
+// listen takes the facts of this moment.
+func (h *hearing) listen(f facts, now time.Time) {
+	switch {
+	case !f.needed:
+		h.deaf, h.since = false, time.Time{}
+	case !h.heard:
+		h.deaf, h.heard, h.since = !f.router, f.router, time.Time{}
+	case f.router == !h.deaf:
+		h.since = time.Time{}
+	case !f.router && f.cut:
+		h.deaf, h.since = true, time.Time{}
+	case h.since.IsZero():
+		h.since = now
+		if !f.router && h.flaps(now) {
+			h.deaf, h.since = true, time.Time{}
+		}
+	case h.due(now):
+		h.deaf, h.since = !f.router, time.Time{}
+	}
+}
+
+// flaps counts the loss of the last router.
+func (h *hearing) flaps(now time.Time) bool {
+	copy(h.losses[:], h.losses[1:])
+	h.losses[maxLosses-1] = now
+	return now.Sub(h.losses[0]) < lossesCount
+}
+
+// due reports whether it is time to listen again though nothing happened.
+func (h *hearing) due(now time.Time) bool {
+	after := deafAfter
+	if h.deaf {
+		after = trustAfter
+	}
+	return !h.since.IsZero() && now.Sub(h.since) >= after
+}
+
+// facts of this moment. A session that stands does not count while BFD, where
+// it was ever up, says that the way to the peer is gone: GoBGP would notice
+// with the hold time only.
+func (w *watchdog) facts() facts {
+	want := w.want.Routing
+	f := facts{needed: len(want.Peers) > 0 || want.OSPF != nil}
+	for name, p := range w.peers() {
+		if p.BFD == bfdIsUp {
+			w.bfd[name] = true
+		}
+		cut := w.bfd[name] && p.BFD == bfdIsDown
+		f.cut = f.cut || cut
+		f.router = f.router || p.State == peerIsUp && !cut
+	}
+	for _, n := range w.frr.Neighbors() {
+		f.router = f.router || n.State == neighborIsUp
+	}
+	return f
+}
+
+// writeSpeakerTrack tells keepalived of a node that nobody hears.
+func (w *watchdog) writeSpeakerTrack() {
+	was := w.hearing.deaf
+	w.hearing.listen(w.facts(), time.Now())
+	if w.hearing.deaf != was {
+		w.log.Warn("routers", "heard", !w.hearing.deaf)
+	}
+	value := trackGood
+	if w.hearing.deaf {
+		value = trackBad
+	}
+	if value == w.speakerTrack {
+		return
+	}
+	err := writeTrack(w.want.SpeakerTrackFile, value)
+	if err == nil {
+		w.speakerTrack = value
+	}
+	w.note(&w.faults.speakerTrack, err)
+}
