@@ -6,7 +6,7 @@ DEB_ARCH ?= $(shell go env GOARCH)
 HAPROXY3 := TestFirstRequest|TestScale|TestRollingReplacement|TestDrainKeepsRequests|TestControllerKill|TestNewServiceUnderLoad|TestCertificateFile|TestACME|TestNothingLost|TestTierScale
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help setup build test man deb image release unit e2e e2e-haproxy3 demo demo-down bench bench-scale fuzz lint golden docs clean
+.PHONY: help setup build test man deb image release unit e2e e2e-haproxy3 demo demo-down faults bench bench-scale fuzz lint golden docs clean
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
@@ -45,6 +45,9 @@ e2e-haproxy3: ## what touches HAProxy, again on the 3.0 of Debian 13
 	@e2e/trixie/setup.sh
 	VIPILOT_E2E=1 VIPILOT_E2E_HAPROXY=$(CURDIR)/e2e/trixie/haproxy go test -count=1 -timeout 5m ./haproxy
 	PATH=$(CURDIR)/e2e/trixie:$$PATH VIPILOT_E2E=1 go test -count=1 -timeout 5m -run '$(HAPROXY3)' ./e2e
+
+faults: setup ## the whole fault matrix on real daemons; prints the table and writes docs/faults.md
+	VIPILOT_E2E=1 VIPILOT_FAULTS=all go test -count=1 -v -timeout 40m ./e2e/faults -write
 
 demo: setup ## a fleet on this machine, until Ctrl-C (DEMO_ONCE=1: until the story is told)
 	@exec go run ./e2e/demo

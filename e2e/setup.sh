@@ -15,6 +15,7 @@ need iptables iptables
 need ip iproute2
 need /usr/lib/frr/bgpd frr
 need vtysh frr
+need bird bird2
 need curl curl
 need jq jq
 need wrk wrk # benchmarks

@@ -17,11 +17,17 @@ import (
 // Dial connects over TCP from the host to an IP address and port. Only the
 // socket is made on the host's thread; the wait for the answer blocks nobody.
 func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return h.dialMarked(ctx, network, address, 0)
+}
+
+// dialMarked is Dial with a mark on every packet, by which the host's routing
+// rules may choose another way.
+func (h *Host) dialMarked(ctx context.Context, network, address string, mark int) (net.Conn, error) {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("dial from %s: %w", h.Name, err)
 	}
-	file, err := h.connect(to)
+	file, err := h.connect(to, mark)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +48,7 @@ func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, err
 }
 
 // connect makes a socket inside the host's network and begins to connect it.
-func (h *Host) connect(to netip.AddrPort) (*os.File, error) {
+func (h *Host) connect(to netip.AddrPort, mark int) (*os.File, error) {
 	family, sockaddr := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()})
 	if to.Addr().Is4() {
 		family, sockaddr = unix.AF_INET, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
@@ -54,6 +60,12 @@ func (h *Host) connect(to netip.AddrPort) (*os.File, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("dial from %s: %w", h.Name, err)
+	}
+	if mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, mark); err != nil {
+			_ = unix.Close(fd)
+			return nil, fmt.Errorf("dial from %s: mark packets: %w", h.Name, err)
+		}
 	}
 	if err := unix.Connect(fd, sockaddr); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		_ = unix.Close(fd)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -227,3 +228,6 @@ func (a *App) StartEcho(port uint16) error {
 	_, err := a.daemon([]string{fmt.Sprintf("TCP_PORT=%d", port), "PORT=9199"}, a.lab.app)
 	return err
 }
+
+// SignalEngine sends a signal to the engine, e.g. SIGSTOP to freeze it.
+func (a *App) SignalEngine(signal syscall.Signal) error { return a.engine.cmd.Process.Signal(signal) }

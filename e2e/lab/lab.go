@@ -107,7 +107,7 @@ func (l *Lab) build(ctx context.Context) error {
 	}
 	l.network = newNetwork(l.host("switch"))
 	l.Client = l.host("client")
-	l.Router = &Router{Host: l.host("router", "/etc/frr")}
+	l.Router = &Router{Host: l.host("router", "/etc/frr", "/etc/bird"), running: make(map[string]*Daemon)}
 	l.LB1, l.LB2 = l.node("lb1"), l.node("lb2")
 	l.App1, l.App2 = l.application("app1"), l.application("app2")
 	for _, h := range l.hosts() {

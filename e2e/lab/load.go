@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type Load struct {
 	Rate      int    // requests a second
 	KeepAlive bool
 	Timeout   time.Duration // of one request, default 5s
+	Slow      time.Duration // an answer that took longer is trouble as well, default 1s
 }
 
 // Result is what a load has seen.
@@ -41,7 +43,7 @@ type Result struct {
 	LongestGap time.Duration // longest time without a good answer
 
 	latencies []time.Duration
-	troubled  [2]time.Time // when the first and the last request with trouble were due
+	troubled  []time.Time // when the requests with trouble were due
 }
 
 // Running is a load at work.
@@ -69,6 +71,9 @@ func (l Load) Run(ctx context.Context, length time.Duration) Result {
 func (l Load) Start(ctx context.Context) *Running {
 	if l.Timeout == 0 {
 		l.Timeout = 5 * time.Second
+	}
+	if l.Slow == 0 {
+		l.Slow = time.Second
 	}
 	if l.Method == "" {
 		l.Method = http.MethodGet
@@ -98,6 +103,7 @@ func (r *Running) Result() Result {
 	seen := r.result
 	seen.Errors, seen.Answers = maps.Clone(seen.Errors), maps.Clone(seen.Answers)
 	seen.latencies = slices.Sorted(slices.Values(seen.latencies))
+	seen.troubled = slices.SortedFunc(slices.Values(seen.troubled), time.Time.Compare)
 	return seen
 }
 
@@ -157,13 +163,8 @@ func (r *Running) record(due time.Time, answeredBy string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &r.result
-	if err != nil || now.Sub(due) > time.Second {
-		if s.troubled[0].IsZero() || due.Before(s.troubled[0]) {
-			s.troubled[0] = due
-		}
-		if due.After(s.troubled[1]) {
-			s.troubled[1] = due
-		}
+	if err != nil || now.Sub(due) > r.load.Slow {
+		s.troubled = append(s.troubled, due)
 	}
 	if err != nil {
 		s.Failed++
@@ -199,8 +200,42 @@ func kind(err error) string {
 }
 
 // Trouble is the time from the first to the last request, by when they were
-// due, that failed or took more than a second: the outage as the public tells it.
-func (r Result) Trouble() time.Duration { return r.troubled[1].Sub(r.troubled[0]) }
+// due, that failed or were slow: the outage as the public tells it.
+func (r Result) Trouble() time.Duration {
+	if len(r.troubled) == 0 {
+		return 0
+	}
+	return r.troubled[len(r.troubled)-1].Sub(r.troubled[0])
+}
+
+// Outage is the longest time in which requests were in trouble one soon after
+// the other, never quiet apart, whether all of them or only those that took
+// one of several ways.
+func (r Result) Outage(quiet time.Duration) time.Duration {
+	var longest time.Duration
+	for i, from := 0, 0; i < len(r.troubled); i++ {
+		if i > 0 && r.troubled[i].Sub(r.troubled[i-1]) > quiet {
+			from = i
+		}
+		longest = max(longest, r.troubled[i].Sub(r.troubled[from]))
+	}
+	return longest
+}
+
+// Merge is what two loads that ran side by side have seen together.
+func (r Result) Merge(other Result) Result {
+	sum := Result{OK: r.OK + other.OK, Failed: r.Failed + other.Failed, Errors: maps.Clone(r.Errors), Answers: maps.Clone(r.Answers),
+		FirstError: cmp.Or(r.FirstError, other.FirstError), LongestGap: max(r.LongestGap, other.LongestGap)}
+	for kind, n := range other.Errors {
+		sum.Errors[kind] += n
+	}
+	for name, n := range other.Answers {
+		sum.Answers[name] += n
+	}
+	sum.latencies = slices.Sorted(slices.Values(slices.Concat(r.latencies, other.latencies)))
+	sum.troubled = slices.SortedFunc(slices.Values(slices.Concat(r.troubled, other.troubled)), time.Time.Compare)
+	return sum
+}
 
 // Percentile is the latency that p percent of the good answers did not exceed.
 func (r Result) Percentile(p float64) time.Duration { return Percentile(r.latencies, p) }

@@ -18,7 +18,11 @@ const (
 
 // Router is the upstream router: FRR's zebra and bgpd, which take every prefix
 // from both nodes and share the load between equal ones.
-type Router struct{ *Host }
+type Router struct {
+	*Host
+	running map[string]*Daemon // its routing daemons, by name
+	guarded bool               // bgpd watches the nodes by BFD
+}
 
 // Route is one prefix in the router's kernel that it learned over BGP.
 type Route struct {
@@ -77,17 +81,9 @@ mkdir -p /run/frr; chown -R frr:frr /etc/frr /run/frr`
 	if _, err := r.run(ctx, strings.NewReader(conf.String()), "sh", "-c", script); err != nil {
 		return err
 	}
-	for _, program := range []string{zebra, bgpd} {
-		if _, err := r.daemon(nil, program, "-A", "127.0.0.1"); err != nil {
+	for _, name := range []string{"zebra", "bgpd"} {
+		if err := r.StartDaemon(ctx, name); err != nil {
 			return err
-		}
-		socket := program[strings.LastIndexByte(program, '/')+1:]
-		err := Poll(ctx, 10*time.Second, func(ctx context.Context) error {
-			_, err := r.Run(ctx, "vtysh", "-d", socket, "-c", "show version")
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("start FRR: %w\n%s", err, Tail(r.dir+"/"+socket+".log", 5))
 		}
 	}
 	return nil
@@ -173,46 +169,4 @@ func (r *Router) Session(ctx context.Context, peer string) (Session, error) {
 	}
 	s := raw[peer]
 	return Session{State: s.State, Established: s.Established, Up: time.Duration(s.Up) * time.Millisecond}, nil
-}
-
-// StartOSPF has the router speak OSPFv2 towards the nodes, besides BGP, until
-// the daemon is killed.
-func (r *Router) StartOSPF(ctx context.Context) (*Daemon, error) {
-	const conf = `interface eth0
- ip ospf area 0
- ip ospf hello-interval 1
- ip ospf dead-interval 4
-router ospf
- ospf router-id ` + RouterAddress + `
- timers throttle spf 0 50 200
- timers lsa min-arrival 0
-`
-	if _, err := r.run(ctx, strings.NewReader(conf), "sh", "-c", "cat > /etc/frr/ospfd.conf; chown frr:frr /etc/frr/ospfd.conf"); err != nil {
-		return nil, err
-	}
-	return r.daemon(nil, "/usr/lib/frr/ospfd", "-A", "127.0.0.1")
-}
-
-// GuardPeers has the router watch both nodes' IPv4 sessions by BFD, 100 ms
-// times 3, until undo is called.
-func (r *Router) GuardPeers(ctx context.Context) (undo func(), err error) {
-	bfdd, err := r.daemon(nil, "/usr/lib/frr/bfdd", "-A", "127.0.0.1")
-	if err != nil {
-		return nil, err
-	}
-	configure := func(ctx context.Context, word, timers string) error {
-		args := []string{"-c", "configure terminal", "-c", fmt.Sprintf("router bgp %d", RouterASN)}
-		for _, node := range []string{"10.77.0.21", "10.77.0.22"} {
-			args = append(args, "-c", word+"neighbor "+node+" bfd"+timers)
-		}
-		_, err := r.Run(ctx, "vtysh", append([]string{"-d", "bgpd"}, args...)...)
-		return err
-	}
-	err = Poll(ctx, 10*time.Second, func(ctx context.Context) error {
-		if _, err := r.Run(ctx, "vtysh", "-d", "bfdd", "-c", "show version"); err != nil {
-			return err
-		}
-		return configure(ctx, "", " 3 100 100")
-	})
-	return func() { _ = configure(context.Background(), "no ", ""); bfdd.Kill() }, err
 }

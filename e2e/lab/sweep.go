@@ -205,7 +205,7 @@ func removeGroup(dir string) {
 // missingPrograms names the programs the lab runs that are not installed.
 func missingPrograms() error {
 	var absent []string
-	for _, name := range []string{"dockerd", "containerd", "haproxy", "keepalived", "ip", "iptables", "go", zebra, bgpd, "vtysh"} {
+	for _, name := range []string{"dockerd", "containerd", "haproxy", "keepalived", "ip", "iptables", "go", zebra, bgpd, "vtysh", "bird"} {
 		if _, err := exec.LookPath(name); err != nil {
 			absent = append(absent, name)
 		}

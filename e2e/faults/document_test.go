@@ -1,0 +1,66 @@
+package faults
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vipilot/vipilot/e2e/lab"
+)
+
+// publish adds what was measured to what is known from earlier runs, and
+// writes the page anew.
+func publish(measured []cell) error {
+	const known = "testdata/measured.json" // in the package's directory
+	var cells []cell
+	data, err := os.ReadFile(known)
+	if err == nil {
+		err = json.Unmarshal(data, &cells)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read earlier measurements: %w", err)
+	}
+	for _, m := range modes() {
+		for _, c := range measured {
+			if c.Mode == m.name {
+				cells = slices.DeleteFunc(cells, func(old cell) bool { return old.Fault == c.Fault && old.Mode == c.Mode })
+				cells = append(cells, c)
+			}
+		}
+	}
+	if data, err = json.MarshalIndent(cells, "", "\t"); err != nil {
+		return err
+	}
+	return errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(known, append(data, '\n'), 0o644),
+		os.WriteFile(filepath.Join(lab.Source(), "docs", "faults.md"), []byte(document(cells)), 0o644))
+}
+
+// document is docs/faults.md.
+func document(cells []cell) string {
+	out := new(strings.Builder)
+	out.WriteString(`# Faults
+
+What breaks, and what clients notice. Every cell was measured on real daemons in network namespaces of one machine, with 500 requests a second
+from beyond the router, half of them on kept connections and half on a new connection each. ` + "`make faults`" + ` measures all of it again, fails where a
+bound is passed, and writes this page; ` + "`make test`" + ` runs the quick faults.
+
+A cell says: requests **lost** / longest **gap**, in which requests failed or took more than half a second / longest time in which the router had a
+route to a node that did **not answer**. What is 0 at the end is left out. Behind → the same for the way back: the daemon restarted, the cable plugged in, the node booted.
+
+`)
+	out.WriteString(table(cells))
+	out.WriteString("\n## Modes\n\n")
+	for _, m := range modes() {
+		fmt.Fprintf(out, "- **%s**: %s\n", m.name, m.about)
+	}
+	out.WriteString("\n## Faults\n\n")
+	for _, f := range faults() {
+		fmt.Fprintf(out, "- **%s**: %s\n", f.name, f.about)
+	}
+	return out.String()
+}

@@ -1,0 +1,293 @@
+package faults
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vipilot/vipilot/e2e/lab"
+	"github.com/vipilot/vipilot/status"
+)
+
+// options of the lab that all modes share.
+var options = lab.Options{Kind: "faults", BGPPassword: "lab-secret", TTLSecurity: true}
+
+var shared *lab.Lab
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) (code int) {
+	if os.Getenv("VIPILOT_E2E") != "1" {
+		return m.Run()
+	}
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	opts := options
+	opts.Binary, opts.Log = os.Getenv("VIPILOT_BINARY"), slog.Default()
+	l, err := lab.New(ctx, opts)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "faults:", err)
+		return 1
+	}
+	shared = l
+	go func() {
+		<-ctx.Done()
+		_ = l.Close()
+		os.Exit(130)
+	}()
+	code = m.Run()
+	if err := errors.Join(l.Close(), l.Leaks()); err != nil {
+		fmt.Fprintln(os.Stderr, "faults:", err)
+		return 1
+	}
+	return code
+}
+
+// everything says whether the whole matrix is wanted, and not what is quick.
+func everything() bool { return os.Getenv("VIPILOT_FAULTS") == "all" }
+
+// services are the usual ones, served on the mode's VIP.
+const services = `services:
+  todo:
+    vip: VIP
+    http: {hosts: [todo.example.net], port: 80}
+    backend:
+      containers: {labels: {app: todo}}
+      port: 8080
+      check: {path: /healthz, interval: 500ms, rise: 1, fall: 2}
+      drain: 5s
+`
+
+// scene is the lab in one mode.
+type scene struct {
+	*lab.Lab
+	t     *testing.T
+	ctx   context.Context
+	mode  mode
+	watch *lab.Watch // nil where nothing is announced
+}
+
+// with is the scene for another test.
+func (s *scene) with(t *testing.T) *scene { other := *s; other.t = t; return &other }
+
+// open brings the lab into a mode: fleet declared, router ready, both nodes up.
+func open(t *testing.T, m mode) *scene {
+	t.Helper()
+	if os.Getenv("VIPILOT_E2E") != "1" {
+		t.Skip("set VIPILOT_E2E=1 to run on real daemons (make test does)")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
+	s := &scene{Lab: shared, t: t, ctx: ctx, mode: m}
+	t.Cleanup(func() {
+		if t.Failed() {
+			s.explain()
+		}
+		cancel()
+	})
+	s.must(s.Reset(ctx))
+	if m.router != nil {
+		undo, err := m.router(s)
+		if undo != nil {
+			t.Cleanup(undo)
+		}
+		s.must(err)
+	}
+	s.must(s.WriteConfig(s.config()))
+	for i, app := range s.Apps() {
+		_, err := app.Launch(ctx, lab.Container{Name: fmt.Sprintf("web-%d", i+1), Labels: map[string]string{"app": "todo"}, Publish: 8080})
+		s.must(err)
+	}
+	if m.smallDisks {
+		for _, dir := range []string{s.LB1.RunDir, s.LB1.StateDir} {
+			_, err := s.LB1.Run(ctx, "sh", "-c", `mkdir -p "$0" && mount -t tmpfs -o size=8m,mode=755 small "$0"`, dir)
+			s.must(err)
+		}
+	}
+	s.must(s.StartVipilot(ctx, "--on-exit", "leave"))
+	s.whole()
+	if m.protocol != "" {
+		w, err := s.WatchVIP(ctx, netip.MustParseAddr(m.address), "todo.example.net")
+		s.must(err)
+		t.Cleanup(w.Stop)
+		s.watch = w
+	}
+	return s
+}
+
+// config is the lab's fleet as the mode wants it.
+func (s *scene) config() map[string]string {
+	files := s.FleetConfig()
+	files["services.yaml"] = strings.Replace(services, "vip: VIP", "vip: "+s.mode.vip, 1)
+	fleet := strings.Replace(files["fleet.yaml"], "advert_interval: 200ms", "advert_interval: 100ms", 1)
+	for i := 0; i < len(s.mode.fleet); i += 2 {
+		if !strings.Contains(fleet, s.mode.fleet[i]) {
+			s.t.Fatalf("the fleet has no %q:\n%s", s.mode.fleet[i], fleet)
+		}
+		fleet = strings.Replace(fleet, s.mode.fleet[i], s.mode.fleet[i+1], 1)
+	}
+	files["fleet.yaml"] = fleet
+	return files
+}
+
+// whole waits until everything is as it should be: applied on both nodes,
+// lb1 the master, the routers told, and all of it for a moment.
+func (s *scene) whole() {
+	s.t.Helper()
+	for _, n := range s.Nodes() {
+		s.awaitStatus(n, "everything applied", 40*time.Second, func(r status.Report) error {
+			if !r.Ready || r.Components.HAProxy.State != "running" {
+				return fmt.Errorf("not ready: haproxy %+v, keepalived %+v, speaker %+v, frr %+v, error %s", r.Components.HAProxy,
+					r.Components.Keepalived, r.Components.Speaker, r.Components.FRR, value(r.Config.Error))
+			}
+			return s.mode.settled(s, n, r)
+		})
+	}
+	s.await("answers at "+s.mode.address, 40*time.Second, func() error {
+		if err := s.routed(s.mode.holders(s)...); err != nil {
+			return err
+		}
+		for range 4 {
+			if err := s.ask(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	s.rest(500 * time.Millisecond)
+}
+
+// ask is one request of a client.
+func (s *scene) ask() error {
+	req, err := http.NewRequestWithContext(s.ctx, http.MethodGet, "http://"+s.mode.address+"/", nil)
+	if err != nil {
+		return err
+	}
+	req.Host = "todo.example.net"
+	resp, err := s.Client.HTTPClient(time.Second, false).Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
+
+// routed says whether the router sends the VIP to exactly these nodes.
+func (s *scene) routed(nodes ...*lab.Node) error {
+	if s.mode.protocol == "" {
+		return nil
+	}
+	out, err := s.Router.Run(s.ctx, "ip", "-j", "route", "show", s.mode.address, "proto", s.mode.protocol)
+	if err != nil {
+		return err
+	}
+	for _, n := range s.Nodes() {
+		wanted := false
+		for _, w := range nodes {
+			wanted = wanted || w == n
+		}
+		if strings.Contains(out, strconv.Quote(n.Address)) != wanted {
+			return fmt.Errorf("the router has %q", strings.TrimSpace(out))
+		}
+	}
+	return nil
+}
+
+func (s *scene) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// await polls check until it returns nil; past the limit the test ends.
+func (s *scene) await(what string, limit time.Duration, check func() error) time.Duration {
+	s.t.Helper()
+	began := time.Now()
+	if err := lab.Poll(s.ctx, limit, func(context.Context) error { return check() }); err != nil {
+		s.t.Fatalf("%s: %v", what, err)
+	}
+	return time.Since(began)
+}
+
+// awaitStatus waits for a state of a node's report.
+func (s *scene) awaitStatus(n *lab.Node, what string, limit time.Duration, check func(status.Report) error) (seen status.Report) {
+	s.t.Helper()
+	s.await(what+" on "+n.Name, limit, func() error {
+		report, err := n.Status(s.ctx)
+		if err != nil {
+			return err
+		}
+		seen = report
+		return check(report)
+	})
+	return seen
+}
+
+// status reads a node's report once.
+func (s *scene) status(n *lab.Node) status.Report {
+	s.t.Helper()
+	r, err := n.Status(s.ctx)
+	s.must(err)
+	return r
+}
+
+// rest lets the load run for a while.
+func (s *scene) rest(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-s.ctx.Done():
+		s.t.Fatal(s.ctx.Err())
+	}
+}
+
+// end kills a process of a node by its number there.
+func (s *scene) end(n *lab.Node, pid int) {
+	s.t.Helper()
+	s.must(n.Signal(s.ctx, "KILL", pid))
+}
+
+// find gives the number of a process on a node, as pgrep finds it.
+func (s *scene) find(n *lab.Node, how ...string) int {
+	s.t.Helper()
+	out, err := n.Run(s.ctx, "pgrep", append([]string{"-n"}, how...)...)
+	s.must(err)
+	pid, err := strconv.Atoi(strings.TrimSpace(out))
+	s.must(err)
+	return pid
+}
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// explain writes into the test's log what helps to find the fault.
+func (s *scene) explain() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for _, n := range s.Nodes() {
+		if report, err := n.Status(ctx); err == nil {
+			data, _ := json.Marshal(report)
+			s.t.Logf("status of %s: %s", n.Name, data)
+		}
+		s.t.Logf("logs of %s:\n%s", n.Name, n.Logs(40))
+	}
+	out, err := s.Router.Run(ctx, "ip", "route")
+	s.t.Logf("router: %s", cmp.Or(out, fmt.Sprint(err)))
+}
