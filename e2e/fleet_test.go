@@ -182,13 +182,18 @@ type answer struct{ Container, Version, Host, Path string }
 
 // get asks for a page of a named site at an address, over a connection of its own.
 func (f *fleet) get(address, site, path string) (answer, error) {
+	return f.getFrom(f.Client, address, site, path)
+}
+
+// getFrom is get, asked from another machine than the client.
+func (f *fleet) getFrom(from *lab.Host, address, site, path string) (answer, error) {
 	var a answer
 	req, err := http.NewRequestWithContext(f.ctx, http.MethodGet, "http://"+address+path, nil)
 	if err != nil {
 		return a, err
 	}
 	req.Host = site
-	resp, err := f.Client.HTTPClient(2*time.Second, false).Do(req)
+	resp, err := from.HTTPClient(2*time.Second, false).Do(req)
 	if err != nil {
 		return a, err
 	}

@@ -61,10 +61,12 @@ func TestFirstRequest(t *testing.T) {
 }
 
 // echo sends a line over TCP and wants it back.
-func (f *fleet) echo(address string) error {
+func (f *fleet) echo(address string) error { return f.echoFrom(f.Client, address) }
+
+func (f *fleet) echoFrom(from *lab.Host, address string) error {
 	ctx, cancel := context.WithTimeout(f.ctx, 2*time.Second)
 	defer cancel()
-	conn, err := f.Client.Dial(ctx, "tcp", address)
+	conn, err := from.Dial(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}

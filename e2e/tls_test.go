@@ -44,10 +44,12 @@ func (f *fleet) selfSigned(ends time.Duration, names ...string) string {
 }
 
 // shown is the certificate that the VIP shows for a name.
-func (f *fleet) shown(name string) (*x509.Certificate, error) {
+func (f *fleet) shown(name string) (*x509.Certificate, error) { return f.shownAt(lab.VIP, name) }
+
+func (f *fleet) shownAt(address, name string) (*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(f.ctx, 2*time.Second)
 	defer cancel()
-	raw, err := f.Client.Dial(ctx, "tcp", lab.VIP+":443")
+	raw, err := f.Client.Dial(ctx, "tcp", address+":443")
 	if err != nil {
 		return nil, err
 	}
@@ -60,10 +62,12 @@ func (f *fleet) shown(name string) (*x509.Certificate, error) {
 }
 
 // secured asks the site over TLS, whoever vouches for it.
-func (f *fleet) secured(name string) error {
+func (f *fleet) secured(name string) error { return f.securedAt(lab.VIP, name) }
+
+func (f *fleet) securedAt(address, name string) error {
 	client := f.Client.HTTPClient(2*time.Second, false)
 	client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{ServerName: name, InsecureSkipVerify: true}
-	req, err := http.NewRequestWithContext(f.ctx, http.MethodGet, "https://"+lab.VIP+"/", nil)
+	req, err := http.NewRequestWithContext(f.ctx, http.MethodGet, "https://"+address+"/", nil)
 	if err != nil {
 		return err
 	}
@@ -146,7 +150,7 @@ func serial(t *testing.T, bundle string) string {
 // the VIP, whoever orders and whoever is asked; it outlives the storage.
 func TestACME(t *testing.T) {
 	f := start(t, "services: {}\n")
-	authority, err := f.StartAuthority(f.ctx)
+	authority, err := f.StartAuthority(f.ctx, lab.VIP)
 	f.must(err)
 	defer func() { f.must(authority.Stop()) }()
 	f.must(f.Declare(fmt.Sprintf(secureTodo, "acme: pebble") +

@@ -18,9 +18,9 @@ type Authority struct {
 	daemon *Daemon
 }
 
-// StartAuthority starts Pebble. It takes every name for the VIP, and asks
-// there, over the router, as an authority on the internet does.
-func (l *Lab) StartAuthority(ctx context.Context) (*Authority, error) {
+// StartAuthority starts Pebble. It takes every name for the site's address, and
+// asks there, over the router, as an authority on the internet does.
+func (l *Lab) StartAuthority(ctx context.Context, site string) (*Authority, error) {
 	binary := filepath.Join(l.Dir, "authority")
 	if err := build(ctx, "./e2e/authority", binary); err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func (l *Lab) StartAuthority(ctx context.Context) (*Authority, error) {
 	if err := os.MkdirAll(a.Storage, 0o700); err != nil {
 		return nil, err
 	}
-	d, err := l.Client.daemon([]string{"PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0"}, binary, "-address", ClientAddress, "-site", VIP, "-cert", a.CAFile)
+	d, err := l.Client.daemon([]string{"PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0"}, binary, "-address", ClientAddress, "-site", site, "-cert", a.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("start the authority: %w", err)
 	}
