@@ -6,7 +6,7 @@ DEB_ARCH ?= $(shell go env GOARCH)
 HAPROXY3 := TestFirstRequest|TestScale|TestRollingReplacement|TestDrainKeepsRequests|TestControllerKill|TestNewServiceUnderLoad|TestCertificateFile|TestACME|TestNothingLost|TestTierScale
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help setup build test man deb image release unit e2e e2e-haproxy3 demo demo-down faults bench bench-scale fuzz lint golden docs clean
+.PHONY: help setup build test man deb image release unit e2e e2e-haproxy3 demo demo-down faults bench bench-scale fuzz lint golden screenshots docs clean
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
@@ -71,6 +71,9 @@ lint: ## gofmt and go vet
 
 golden: ## write the golden files anew
 	go test $$(grep -rl --include='*_test.go' internal/golden . | xargs -n1 dirname | sort -u) -update
+
+screenshots: setup ## take the pictures of docs/images anew
+	VIPILOT_E2E=1 VIPILOT_SCREENSHOTS=1 go test -count=1 ./status -run TestE2EPage
 
 docs: ## write the generated documentation anew
 	go test ./config -run TestSchemaFiles -update

@@ -26,6 +26,8 @@ need git git
 need gpg gnupg # signed commits
 need gcc gcc libc6-dev # go test -race
 need make make
+need chromium chromium fonts-dejavu-core # the page
+need promtool prometheus # alert rules; the policy below keeps the server from starting
 need debootstrap debootstrap # HAProxy 3.0, see trixie/
 if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
     need apparmor_parser apparmor # Docker starts no container without it

@@ -163,8 +163,8 @@ func newPageView(whole *Report, query string, events []Event, now time.Time) pag
 
 // rows fills the tables whose rows are alike.
 func (v *pageView) rows(r *Report, now time.Time) {
-	for _, name := range sorted(r.Nodes) {
-		n := r.Nodes[name]
+	for _, name := range sorted(r.nodes()) {
+		n := r.nodes()[name]
 		v.NodeRows = append(v.NodeRows, pageRow{n.tone(), name, n.State, []string{n.Address, n.standing()}})
 	}
 	for _, name := range sorted(r.VIPs) {

@@ -56,7 +56,7 @@ const (
 	topMargin           = 40
 	mostRows            = 12
 	titleRunes          = 20
-	noteRunes           = 27
+	noteRunes           = 24
 	mostMarks           = 12
 )
 
