@@ -10,6 +10,7 @@ const (
 	plainTCP    mode = "tcp"
 	passthrough mode = "tcp with sni"
 	plainUDP    mode = "udp"
+	overQUIC    mode = "http/3"
 )
 
 // listener is one port of a VIP.
@@ -88,6 +89,9 @@ func usesOf(s Service, at value) []use {
 	list := []use{{on: tcpPort(s.VIP, s.HTTP.Port), mode: plainHTTP, at: at.dig("http", "port")}}
 	if s.HTTP.TLS != nil {
 		list = append(list, use{on: tcpPort(s.VIP, s.HTTP.TLS.Port), mode: tlsHTTP, at: at.dig("http", "tls", "port")})
+		if s.HTTP.TLS.HTTP3 {
+			list = append(list, use{on: listener{s.VIP, s.HTTP.TLS.Port, true}, mode: overQUIC, at: at.dig("http", "tls", "port")})
+		}
 	}
 	return list
 }

@@ -22,6 +22,7 @@ type ServerTLS struct {
 	HSTS         time.Duration // for how long browsers shall insist on TLS (RFC 6797); 0 = not said
 	ClientCA     []byte        // PEM; who vouches for clients; nil = no client certificates
 	Client       ClientAuth    // "" without ClientCA
+	HTTP3        bool          `json:",omitempty"` // offered beside HTTP/2, on the same port of UDP
 }
 
 // Certificate is a chain with its key, as read from one file.
@@ -69,6 +70,7 @@ func readServerTLS(v value) *ServerTLS {
 		"profile":          into(&t.Profile, word(Modern, Intermediate, Old)),
 		"hsts":             into(&t.HSTS, asDuration(0, 100*365*24*time.Hour, time.Second)),
 		"client_ca_file":   into(&t.ClientCA, asCA),
+		"http3":            into(&t.HTTP3, asBool),
 		"client":           into(&t.Client, word(ClientRequired, ClientOptional)),
 	})
 	switch {
@@ -132,6 +134,7 @@ type tlsUse struct {
 // port has only one answer: the profile, and who a host asks for a certificate.
 func (l *loader) compareTLS() {
 	profiles, clients := make(map[listener]tlsUse), make(map[request]tlsUse)
+	http3, asks := make(map[listener]tlsUse), make(map[listener]tlsUse)
 	for _, s := range l.cfg.Services {
 		if s.HTTP == nil || s.HTTP.TLS == nil || l.broken[declaration{kindService, s.Name}] {
 			continue
@@ -144,6 +147,7 @@ func (l *loader) compareTLS() {
 			t.at.dig("profile").faultf("port %d of %s has the profile %s here and %s in %s, at %s",
 				t.Port, s.VIP, t.Profile, first.Profile, first.at.path, first.at.place()).Hint = "one port has one profile"
 		}
+		l.compareHTTP3(on, t, http3, asks)
 		for _, host := range s.HTTP.Hosts {
 			key := request{on: on, host: host}
 			if first, taken := clients[key]; !taken {

@@ -28,6 +28,7 @@ func (o *Obtained) pem(name string) []byte {
 func terminate(f *haproxy.Frontend, s config.Service, obtained *Obtained) {
 	t := s.HTTP.TLS
 	f.Profile = haproxy.Profile(t.Profile)
+	f.QUIC = f.QUIC || t.HTTP3
 	var check *haproxy.ClientCheck
 	if t.Client != "" {
 		check = &haproxy.ClientCheck{CA: haproxy.Bundle{Name: s.Name, PEM: t.ClientCA}, Required: t.Client == config.ClientRequired}
@@ -106,7 +107,15 @@ func wantGuard(s config.Service) haproxy.Guard {
 	if s.HTTP == nil || s.HTTP.TLS == nil {
 		return haproxy.Guard{}
 	}
-	return haproxy.Guard{HSTS: s.HTTP.TLS.HSTS, Client: haproxy.ClientNeed(s.HTTP.TLS.Client)}
+	return haproxy.Guard{HSTS: s.HTTP.TLS.HSTS, Client: haproxy.ClientNeed(s.HTTP.TLS.Client), HTTP3: http3Port(s)}
+}
+
+// http3Port is where clients of s are told that HTTP/3 is; 0 = nowhere.
+func http3Port(s config.Service) uint16 {
+	if s.HTTP.TLS.HTTP3 {
+		return s.HTTP.TLS.Port
+	}
+	return 0
 }
 
 // wantBackendTLS is TLS to the servers of a service.

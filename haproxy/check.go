@@ -74,6 +74,9 @@ func checkFrontend(f Frontend, backends map[string]Mode) error {
 			fault("bind %s port %d is not an address and a port", b.Address, b.Port)
 		}
 	}
+	if f.QUIC && len(f.Certificates) == 0 {
+		fault("HTTP/3 needs certificates")
+	}
 	if f.Mode == TCP && (len(f.Redirects) > 0 || len(f.Certificates) > 0) {
 		fault("redirects and certificates need mode http")
 	}

@@ -46,6 +46,7 @@ type Frontend struct {
 	Redirects     []Route       // http only: Host/Path that answer with a redirect to https; Backend unused
 	RedirectPort  uint16        // the https port redirects go to
 	ClientTimeout time.Duration // 0 = default
+	QUIC          bool          // HTTP/3 on the same addresses and ports; needs Certificates
 	// Guarded is set where some path keeps clients out whom others let in: then
 	// paths are compared as servers may read them, %61 like a.
 	Guarded bool
@@ -59,6 +60,8 @@ type Bind struct {
 	Address netip.Addr
 	Port    uint16
 }
+
+func (b Bind) addrPort() netip.AddrPort { return netip.AddrPortFrom(b.Address, b.Port) }
 
 // Route sends a host and path prefix (http), or a server name (tcp), to a backend.
 // The longest path wins, then the exact host over the wildcard ("*.x") over every host ("").

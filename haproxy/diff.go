@@ -131,7 +131,7 @@ func frontendCause(o, n *Frontend) string {
 		return "frontend " + n.Name + ": accept_proxy changed"
 	case !reflect.DeepEqual(o.splitShape(), n.splitShape()):
 		return "frontend " + n.Name + ": sets of a split changed"
-	case o.Mode != n.Mode, o.Default != n.Default, o.RedirectPort != n.RedirectPort, o.Profile != n.Profile, o.ClientTimeout != n.ClientTimeout, o.Guarded != n.Guarded:
+	case o.Mode != n.Mode, o.Default != n.Default, o.RedirectPort != n.RedirectPort, o.Profile != n.Profile, o.ClientTimeout != n.ClientTimeout, o.Guarded != n.Guarded, o.QUIC != n.QUIC:
 		return "frontend " + n.Name + ": " + changedFields(withoutRoutes(*o), withoutRoutes(*n))
 	}
 	if cause := certificatesCause(o, n); cause != "" {

@@ -104,6 +104,9 @@ func CheckFiles(ctx context.Context, binary, dir string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	if err := withoutQUIC(ctx, binary, dir); err != nil {
+		return fmt.Errorf("check haproxy.cfg: %w", err)
+	}
 	_, err := command.Run(ctx, binary, "-C", dir, "-c", "-f", filepath.Join(dir, ConfigFile)) // crt of a server is relative to where HAProxy runs
 	var failed *command.Error
 	if errors.As(err, &failed) && failed.Output != "" {

@@ -31,6 +31,9 @@ func writeGlobal(w *strings.Builder, p Paths, maxconn int, want Config) {
 	fmt.Fprintf(w, "  hard-stop-after %s\n  mworker-max-reloads 50\n", millis(hardStop))
 	fmt.Fprintf(w, "  log %s len 1024 local0 notice\n", p.log())
 	fmt.Fprintf(w, "  server-state-file %s\n", p.state())
+	if want.offersQUIC() { // needed where OpenSSL itself knows no QUIC, harmless elsewhere
+		w.WriteString("  limited-quic\n")
+	}
 	writeRaw(w, want.Raw.Global)
 	fmt.Fprintf(w, `
 defaults vipilot
@@ -81,6 +84,7 @@ func writeFrontend(w *strings.Builder, f Frontend, closing bool) {
 		}
 		w.WriteString("\n")
 	}
+	f.writeQUIC(w)
 	if f.ClientTimeout > 0 {
 		fmt.Fprintf(w, "  timeout client %s\n", millis(f.ClientTimeout))
 	}
@@ -174,6 +178,9 @@ func budget(want Config, limit int) (int, error) {
 	for _, f := range want.Frontends {
 		for range f.sockets() {
 			binds++
+		}
+		if f.QUIC {
+			binds += len(f.Binds)
 		}
 	}
 	if want.Tier != nil {

@@ -56,6 +56,7 @@ type BackendTLS struct {
 type Guard struct {
 	HSTS   time.Duration // told to browsers (RFC 6797)
 	Client ClientNeed
+	HTTP3  uint16 // the port where clients are told that HTTP/3 is offered; 0 = they are not
 }
 
 // ClientNeed says what a backend demands of the client's certificate.
@@ -172,6 +173,9 @@ func (f Frontend) tlsKeywords() string {
 func (b *Backend) tlsRules(w *strings.Builder) {
 	if b.Guard.HSTS > 0 {
 		fmt.Fprintf(w, "  http-after-response set-header Strict-Transport-Security max-age=%d if { ssl_fc }\n", int64(b.Guard.HSTS.Seconds()))
+	}
+	if b.Guard.HTTP3 > 0 {
+		fmt.Fprintf(w, "  http-after-response set-header Alt-Svc h3=\\\":%d\\\";\\ ma=%d if { ssl_fc }\n", b.Guard.HTTP3, altSvcAge)
 	}
 	if b.Guard.Client != "" {
 		w.WriteString(`  http-request deny deny_status 403 if !{ ssl_fc }
