@@ -14,6 +14,7 @@ import (
 const (
 	attachWait  = 3 * time.Second // a Set waits so long for a HAProxy that is being started
 	attachEvery = 50 * time.Millisecond
+	reexecTime  = 500 * time.Millisecond // far more than a living master does not listen for, when it executes itself anew
 )
 
 // errAbsent says that the HAProxy to attach to is not there.
@@ -34,8 +35,13 @@ func Launch(ctx context.Context, runDir string) (args []string, err error) {
 		case <-time.After(attachEvery):
 		}
 	}
-	if p, err := supervise.FindListener(ctx, paths.master()); err == nil {
-		return nil, fmt.Errorf("start haproxy: process %d is one on %s already", p.PID, runDir)
+	for end := time.Now().Add(reexecTime); time.Now().Before(end); time.Sleep(lookEvery) {
+		if _, err := os.Stat(paths.master()); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		if p, err := supervise.FindListener(ctx, paths.master()); err == nil {
+			return nil, fmt.Errorf("start haproxy: process %d is one on %s already", p.PID, runDir)
+		}
 	}
 	for _, left := range []string{paths.stats(), paths.master(), paths.state()} {
 		if err := os.Remove(left); err != nil && !errors.Is(err, os.ErrNotExist) {
