@@ -68,6 +68,7 @@ func (n *node) want(issuer Issuer, hosts ...string) {
 	for _, h := range hosts {
 		orders = append(orders, Order{issuer, h})
 	}
+	defer n.Open()
 	if err := n.Set(orders); err != nil {
 		n.t.Fatal(err)
 	}

@@ -75,6 +75,7 @@ type order struct {
 	Order
 	Certificate
 	next time.Time // of the next attempt
+	open bool      // challenges are led to the client, see Open
 	busy bool      // an attempt is under way
 	held bool      // certmagic has the certificate, and renews it
 }
@@ -95,7 +96,8 @@ func New(opts Options) *Client {
 }
 
 // Set says which certificates are wanted, all of them. When it returns there
-// is one for each: of an earlier life, or a temporary one. It asks nobody.
+// is one for each: of an earlier life, or a temporary one. It asks nobody; for
+// certificates that are new here, nobody is asked before the next Open.
 func (c *Client) Set(want []Order) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,6 +124,20 @@ func (c *Client) Set(want []Order) error {
 	}
 	signal(c.wake)
 	return nil
+}
+
+// Open says that challenges for all that is wanted are led to the client from
+// now on. An authority that asked earlier would be refused, and authorities
+// count that. It may be called as often as you like.
+func (c *Client) Open() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, o := range c.orders {
+		if !o.open {
+			o.open = true
+			signal(c.wake)
+		}
+	}
 }
 
 // Certificates is what there is now. The caller owns the map.
@@ -172,7 +188,7 @@ func (c *Client) tend(ctx context.Context) {
 			c.failed(o, err)
 		case o.held:
 			c.take(key, o, a)
-		case o.busy:
+		case o.busy, !o.open:
 		case !o.next.After(time.Now()):
 			o.busy = true
 			go c.attempt(ctx, key, o, a, a.obtain)

@@ -39,4 +39,5 @@ type idleAuthority struct{}
 func (idleAuthority) Set([]acme.Order) error                      { return nil }
 func (idleAuthority) Run(ctx context.Context) error               { <-ctx.Done(); return nil }
 func (idleAuthority) Changes() <-chan struct{}                    { return nil }
+func (idleAuthority) Open()                                       {}
 func (idleAuthority) Certificates() map[acme.Key]acme.Certificate { return nil }

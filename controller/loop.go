@@ -163,6 +163,9 @@ func (l *loop) settle(ctx context.Context, cause string) {
 		}
 		l.memory.keepConfig(l.in.Config)
 	}
+	if err == nil && !l.applied.behind {
+		l.authority.Open() // HAProxy has the ways of what was ordered
+	}
 	l.after(ctx, err)
 	if changed != "" {
 		l.log.Info("applied", "changed", changed, "cause", cause, "took", time.Since(began).Round(10*time.Microsecond))

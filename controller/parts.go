@@ -50,6 +50,7 @@ type (
 	}
 	authority interface {
 		Set(want []acme.Order) error
+		Open()
 		Run(ctx context.Context) error
 		Changes() <-chan struct{}
 		Certificates() map[acme.Key]acme.Certificate
