@@ -33,6 +33,9 @@ func (k *Keepalived) setYield(yield bool) (changed bool, err error) {
 	if old, err := os.ReadFile(name); err == nil && string(old) == value {
 		return false, nil
 	}
+	if err := os.MkdirAll(k.opts.RunDir, 0o755); err != nil {
+		return false, fmt.Errorf("write track file: %w", err)
+	}
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o644)
 	if err != nil {
 		return false, fmt.Errorf("write track file: %w", err)
