@@ -63,6 +63,15 @@ type Controller struct {
 	board *status.Board
 }
 
+// proxyUser is whom HAProxy's workers run as: the user that HAProxy's package
+// makes. Those of a host's proxy keep their rights, as they connect to a socket of their own by path.
+func proxyUser(opts Options) string {
+	if opts.Host != "" {
+		return ""
+	}
+	return "haproxy"
+}
+
 // New makes a controller and its parts. Nothing is started yet.
 func New(opts Options) *Controller {
 	board := status.NewBoard()
@@ -73,7 +82,7 @@ func New(opts Options) *Controller {
 	l := &loop{
 		opts: opts, log: opts.Logger, board: board,
 		memory:   newMemory(opts.StateDir, opts.Logger),
-		proxy:    haproxy.New(haproxy.Options{RunDir: filepath.Join(opts.RunDir, haproxyDir), Attach: opts.AttachHAProxy, Logger: opts.Logger.With("component", "haproxy")}),
+		proxy:    haproxy.New(haproxy.Options{RunDir: filepath.Join(opts.RunDir, haproxyDir), User: proxyUser(opts), Attach: opts.AttachHAProxy, Logger: opts.Logger.With("component", "haproxy")}),
 		election: vrrp.New(vrrp.Options{RunDir: filepath.Join(opts.RunDir, keepalivedDir), Attach: opts.AttachKeepalived, Logger: opts.Logger}),
 		router:   remote.NewClient(remote.ClientOptions{RunDir: opts.RunDir, Spec: sentinel, Attach: opts.AttachSentinel, Logger: opts.Logger}),
 		authority: acme.New(acme.Options{StateDir: filepath.Join(opts.StateDir, "acme"), Socket: filepath.Join(opts.RunDir, challengeSocket),

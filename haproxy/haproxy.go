@@ -19,6 +19,7 @@ type Options struct {
 	RunDir        string        // haproxy.cfg, maps/, certs/, sockets, process record, log; a short path, sockets live in it
 	Binary        string        // "haproxy"
 	Attach        bool          // drive one that somebody else starts, see [Launch], and never start or stop it
+	User          string        // whom workers run as, locked up, where that can be done; "" = whom this process runs as
 	Logger        *slog.Logger  // silent
 	ReloadSpacing time.Duration // least time between two reloads: 1s
 	HardStop      time.Duration // longest life of a worker after a reload: 1h
@@ -113,6 +114,12 @@ func New(opts Options) *HAProxy {
 		opts.RunDir = dir
 	}
 	paths := Paths{Dir: opts.RunDir, FDLimit: opts.FDLimit, HardStop: opts.HardStop}
+	if opts.User != "" && !opts.Attach {
+		var why string
+		if paths.Jail, why = newJail(opts.RunDir, opts.User); why != "" {
+			opts.Logger.Warn("haproxy's worker keeps its rights", "reason", why)
+		}
+	}
 	return &HAProxy{
 		opts: opts, paths: paths, log: opts.Logger,
 		cli:     cli{path: paths.stats()},

@@ -36,12 +36,20 @@ type Paths struct {
 	Dir      string        // absolute: sockets and the state file are named by it
 	FDLimit  int           // open files HAProxy may have; 0 = unknown, HAProxy derives maxconn itself
 	HardStop time.Duration // how long an old worker may finish its sessions; 0 = 1h
+	Jail     Jail
 }
 
 func (p Paths) stats() string  { return filepath.Join(p.Dir, "stats.sock") }
 func (p Paths) master() string { return filepath.Join(p.Dir, "master.sock") }
-func (p Paths) log() string    { return filepath.Join(p.Dir, "log.sock") }
 func (p Paths) state() string  { return filepath.Join(p.Dir, "server-state") }
+
+// log is where HAProxy's lines are read.
+func (p Paths) log() string {
+	if p.Jail.closed() {
+		return filepath.Join(p.Jail.Dir, "log.sock")
+	}
+	return filepath.Join(p.Dir, "log.sock")
+}
 
 // Render turns the wanted state into files. It is pure: equal input gives
 // equal bytes. Everything a file could misread is refused.

@@ -65,12 +65,20 @@ func (h *HAProxy) listen() (*net.UnixConn, error) {
 	if err := os.MkdirAll(h.paths.Dir, 0o750); err != nil {
 		return nil, fmt.Errorf("listen to haproxy: %w", err)
 	}
+	if err := h.paths.Jail.build(); err != nil {
+		return nil, err
+	}
 	if err := os.Remove(h.paths.log()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("listen to haproxy: %w", err)
 	}
 	feed, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: h.paths.log(), Net: "unixgram"})
 	if err != nil {
 		return nil, fmt.Errorf("listen to haproxy: %w", err)
+	}
+	if h.paths.Jail.closed() { // connecting to a socket is writing to its file
+		if err := os.Chown(h.paths.log(), h.paths.Jail.UID, h.paths.Jail.GID); err != nil {
+			return nil, errors.Join(fmt.Errorf("listen to haproxy: %w", err), feed.Close())
+		}
 	}
 	return feed, nil
 }

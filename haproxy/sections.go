@@ -29,7 +29,10 @@ func writeGlobal(w *strings.Builder, p Paths, maxconn int, want Config) {
 	}
 	fmt.Fprintf(w, "  stats socket %s mode 600 level admin expose-fd listeners\n", p.stats())
 	fmt.Fprintf(w, "  hard-stop-after %s\n  mworker-max-reloads 50\n", millis(hardStop))
-	fmt.Fprintf(w, "  log %s len 1024 local0 notice\n", p.log())
+	fmt.Fprintf(w, "  log %s len 1024 local0 notice\n", p.logOf(want))
+	if p.Jail.closed() && want.jailable() {
+		p.Jail.write(w)
+	}
 	fmt.Fprintf(w, "  server-state-file %s\n", p.state())
 	if want.offersQUIC() { // needed where OpenSSL itself knows no QUIC, harmless elsewhere
 		w.WriteString("  limited-quic\n")
