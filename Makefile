@@ -17,7 +17,7 @@ build: ## build the static binary bin/vipilot
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/vipilot .
 
 test: setup lint ## everything; fails, and never skips, where something cannot run
-	go test -race -timeout 5m ./...
+	go test -race -timeout 10m ./...
 	@$(MAKE) --no-print-directory e2e e2e-haproxy3
 
 man: build ## manual pages and shell completions, in bin/
@@ -39,12 +39,12 @@ unit: ## tests that need neither root nor daemons
 
 e2e: ## tests on real daemons; RUN=TestScale for one
 	@e2e/image/setup.sh
-	VIPILOT_E2E=1 go test -count=1 -p 1 -timeout 20m $(if $(RUN),-v -run '$(RUN)' ./e2e,./...)
+	VIPILOT_E2E=1 go test -count=1 -p 1 -timeout 30m $(if $(RUN),-v -run '$(RUN)' ./e2e,./...)
 
 e2e-haproxy3: ## what touches HAProxy, again on the 3.0 of Debian 13
 	@e2e/trixie/setup.sh
-	VIPILOT_E2E=1 VIPILOT_E2E_HAPROXY=$(CURDIR)/e2e/trixie/haproxy go test -count=1 -timeout 5m ./haproxy
-	PATH=$(CURDIR)/e2e/trixie:$$PATH VIPILOT_E2E=1 go test -count=1 -timeout 5m -run '$(HAPROXY3)' ./e2e
+	VIPILOT_E2E=1 VIPILOT_E2E_HAPROXY=$(CURDIR)/e2e/trixie/haproxy go test -count=1 -timeout 10m ./haproxy
+	PATH=$(CURDIR)/e2e/trixie:$$PATH VIPILOT_E2E=1 go test -count=1 -timeout 15m -run '$(HAPROXY3)' ./e2e
 
 faults: setup ## the whole fault matrix on real daemons; prints the table and writes docs/faults.md
 	VIPILOT_E2E=1 VIPILOT_FAULTS=all go test -count=1 -v -timeout 40m ./e2e/faults -write

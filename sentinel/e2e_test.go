@@ -139,8 +139,9 @@ func TestE2EGate(t *testing.T) {
 	if b == nil {
 		return
 	}
-	if !b.set() || b.set() {
-		t.Error("Set should change something once")
+	b.set() // the client's Run may have been first to hand the orders over
+	if b.set() {
+		t.Error("the same orders changed something")
 	}
 	b.route("start", fixed, true, slow)
 	if b.HasRoute(vip) || b.HasRoute(vip6) || b.track() != "0" {
