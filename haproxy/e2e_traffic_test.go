@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +61,21 @@ func TestE2ETraffic(t *testing.T) {
 		}
 		if !strings.Contains(text.String(), c.has) || strings.Contains(text.String(), c.not) {
 			t.Errorf("the exporter has no %s, or a %q:\n%.3000s", c.has, c.not, &text)
+		}
+	}
+	var text bytes.Buffer
+	if err := l.Export(t.Context(), &text, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"../deploy/grafana.json", "../deploy/alerts.yaml"} {
+		named, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\bhaproxy_[a-z_]+`).FindAllString(string(named), -1) {
+			if !strings.HasSuffix(name, "_up") && !strings.Contains(text.String(), "\n"+name+"{") {
+				t.Errorf("%s names %s, which HAProxy's exporter does not tell", file, name)
+			}
 		}
 	}
 	stat, err := os.Stat(l.paths.exporter())
