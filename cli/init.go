@@ -21,6 +21,9 @@ container and live on while the controller is replaced. A wrong command line end
 		Hidden:             true,
 		DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if slices.Contains(args, "--help") || slices.Contains(args, "-h") {
+				return cmd.Help() // cobra leaves it to us, and nothing shall be started for it
+			}
 			if len(args) == 0 || !slices.Contains([]string{"run", "sentinel"}, args[0]) {
 				return usageError{fmt.Errorf("%s wants run or sentinel, and their flags", cmd.CommandPath())}
 			}
