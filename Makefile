@@ -33,6 +33,10 @@ image: ## container image vipilot:VERSION, with its size (PLATFORMS=linux/amd64,
 release: man ## what a release holds, in bin/
 	@$(MAKE) --no-print-directory deb DEB_ARCH=amd64
 	@$(MAKE) --no-print-directory deb DEB_ARCH=arm64
+	@$(MAKE) --no-print-directory audit
+	go run ./internal/inventory -sbom bin/vipilot >bin/sbom.cdx.json
+	go run ./internal/inventory -texts bin/vipilot >bin/THIRD_PARTY_LICENSES
+	cd bin && sha256sum *.deb sbom.cdx.json THIRD_PARTY_LICENSES >SHA256SUMS
 
 unit: ## tests that need neither root nor daemons
 	go test ./...
@@ -77,6 +81,12 @@ screenshots: setup ## take the pictures of docs/images anew
 
 docs: ## write the generated documentation anew
 	go test ./config -run TestSchemaFiles -update
+
+audit: build ## modules unchanged, licences listed, no known vulnerability (the last needs vuln.go.dev)
+	go mod verify
+	@go run ./internal/inventory -page bin/vipilot | diff docs/licences.md - || { echo "docs/licences.md is out of date: go run ./internal/inventory -page bin/vipilot >docs/licences.md" >&2; exit 1; }
+	@if curl -fsS -m 10 -o /dev/null https://vuln.go.dev/index/db.json; then go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...; \
+	else echo "audit: NOT LOOKED FOR vulnerabilities: vuln.go.dev cannot be reached from here"; fi
 
 clean: ## remove what was built
 	rm -rf bin
