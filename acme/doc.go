@@ -7,6 +7,7 @@
 //	c := acme.New(acme.Options{StateDir: "/var/lib/vipilot/acme", Socket: "/run/vipilot/acme.sock"})
 //	c.Set([]acme.Order{{Issuer: acme.Issuer{Name: "letsencrypt", …}, Host: "todo.example.net"}})
 //	go c.Run(ctx)
+//	c.Open() // once HAProxy leads challenges to the socket
 //	<-c.Changes()
 //	c.Certificates()
 //

@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -145,10 +146,13 @@ func words(line string) (args []string) {
 
 func parses(t *testing.T, args []string) error {
 	var out, errs bytes.Buffer
-	if args[0] == "--help" || args[0] == "help" {
+	if i := slices.Index(args, "--"); i >= 0 {
+		args = args[:i] // what follows is for another program, and --help would be too
+	}
+	if args[0] == "--help" || args[0] == "help" || args[0] == "init" { // init takes all that follows as its child's
 		return nil
 	}
-	code := cli.Run(t.Context(), cli.Program{Args: append(args, "--help"), Stdout: &out, Stderr: &errs, Getenv: func(string) string { return "" }})
+	code := cli.Run(t.Context(), cli.Program{Args: append(slices.Clone(args), "--help"), Stdout: &out, Stderr: &errs, Getenv: func(string) string { return "" }})
 	if code != 0 {
 		return fmt.Errorf("%s", strings.TrimSpace(errs.String()))
 	}
