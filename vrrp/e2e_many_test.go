@@ -1,0 +1,67 @@
+package vrrp
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// TestManyAddresses: a VIP of more addresses than an advert has room for, of
+// both families, moves as one.
+func TestManyAddresses(t *testing.T) {
+	needRealDaemons(t)
+	l := newLab(t)
+	a, b := l.nodes[0], l.nodes[1]
+	many := quick(public())
+	for i := range 60 {
+		many.Addresses = append(many.Addresses, netip.MustParseAddr(fmt.Sprintf("203.0.113.%d", 100+i)))
+		if i < 30 {
+			many.Addresses = append(many.Addresses, netip.MustParseAddr(fmt.Sprintf("2001:db8::%d", 100+i)))
+		}
+	}
+	want := len(many.Addresses) + 1 // the anchor
+	l.elect(t, many)
+	eventually(t, "the master holds all", func() bool { return len(a.addresses()) == want && len(b.addresses()) == 0 })
+	four, six := probing(t, "203.0.113.159"), probing(t, "2001:db8::129")
+	a.write("1\n")
+	eventually(t, "all have moved", func() bool { return len(a.addresses()) == 0 && len(b.addresses()) == want })
+	a.write("0\n")
+	eventually(t, "all are back", func() bool { return len(a.addresses()) == want && len(b.addresses()) == 0 })
+	t.Logf("two moves, %d probes lost over IPv4, %d over IPv6", four(), six())
+	if a.k.Status().Reloads+b.k.Status().Reloads != 0 {
+		t.Error("it took a reload")
+	}
+}
+
+// TestPreemption: a node that returns takes its address back after the delay,
+// or never.
+func TestPreemption(t *testing.T) {
+	needRealDaemons(t)
+	const delay = time.Second
+	for name, c := range map[string]struct {
+		preempt bool
+		delay   time.Duration
+	}{"at once": {true, 0}, "after a delay": {true, delay}, "never": {false, 0}} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			a, b := l.nodes[0], l.nodes[1]
+			instance := quick(public())
+			instance.Preempt, instance.PreemptDelay = c.preempt, c.delay
+			l.elect(t, instance)
+			a.write("1\n")
+			eventually(t, "moved", func() bool { return a.is("public", Fault) && b.is("public", Master) })
+			a.write("0\n")
+			if !c.preempt {
+				eventually(t, "a backup again", func() bool { return a.is("public", Backup) })
+				quiet(t, "it stays where it is", func() bool { return b.is("public", Master) })
+				return
+			}
+			took := eventually(t, "back", func() bool { return a.is("public", Master) && b.is("public", Backup) })
+			t.Logf("back after %v", took)
+			if took < c.delay {
+				t.Errorf("back after %v, before the delay of %v", took, c.delay)
+			}
+		})
+	}
+}
