@@ -157,7 +157,7 @@ func TestWarnings(t *testing.T) {
 	cfg, err := config.LoadOver(with("v.yaml", `version: 1
 nodes: {lb1: {address: 10.77.0.21, interface: eth0}}
 hosts: {app1: {docker: "tcp://10.77.0.11:2375"}}
-vips: {public: {addresses: [203.0.113.10], vrrp: {password_file: secrets/vrrp}}}
+vips: {public: {addresses: [203.0.113.10], vrrp: {password_file: secrets/vrrp}}, slow: {addresses: [203.0.113.12], vrrp: {advert_interval: 1s, password_file: secrets/vrrp}}}
 services:
   todo: {vip: public, http: {hosts: [todo.example.net], tls: {certificate_file: certs/expired.pem}}}
   blog: {vip: public, http: {hosts: [other.example.net], tls: {certificate_file: certs/other.pem}}, backend: {servers: [10.77.0.40:80]}}
@@ -170,6 +170,7 @@ services:
 	for _, want := range []string{
 		"v.yaml:3:24: hosts.app1.docker: tcp without tls",
 		"v.yaml:4:66: vips.public.vrrp.password_file: a password needs VRRPv2",
+		"vips.slow.vrrp.password_file: VRRPv2 sends the password in the clear",
 		"services.todo.http.tls.certificate_file: the certificate expired on",
 		`services.shop.backend.servers[0]: 10.77.0.40:80 serves "blog" as well`,
 	} {

@@ -56,7 +56,12 @@ func readVRRP(v value, o *VRRPOptions) {
 			v.dig("preempt_delay").faultf("has no effect with preempt: false")
 		}
 	}
-	if o.Password != "" && o.AdvertInterval%time.Second != 0 {
+	switch {
+	case o.Password == "":
+	case o.AdvertInterval%time.Second == 0:
+		v.dig("password_file").warnf("VRRPv2 sends the password in the clear with every advert; it keeps out mistakes, nobody else").
+			Hint = "unicast: true and a firewall that takes VRRP from the other nodes only keep out more, and allow adverts below a second"
+	default:
 		v.dig("password_file").warnf("a password needs VRRPv2, whose adverts come in whole seconds; at %s VRRPv3 is used, without the password", brief(o.AdvertInterval)).
 			Hint = "set advert_interval to 1s, or drop the password and use unicast and a firewall"
 	}
