@@ -17,6 +17,7 @@ type mode struct {
 	anycast      bool
 	frr          bool     // FRR speaks on the nodes
 	smallDisks   bool     // the master's, until it boots
+	quick        bool     // part of make test
 	fleet        []string // what the fleet has, and what it becomes
 	router       func(*scene) (undo func(), err error)
 }
@@ -79,17 +80,17 @@ func modes() []mode {
 		},
 		{
 			name: "VRRP+BGP", about: "VRRP, and the master announces by GoBGP to FRR; advert 100 ms, BFD 100 ms × 3",
-			vip: "public", address: lab.VIP, protocol: "bgp", smallDisks: true,
+			vip: "public", address: lab.VIP, protocol: "bgp", smallDisks: true, quick: true,
 			fleet: []string{"hold_time: 3s", guarded}, router: guardPeers,
 		},
 		{
 			name: "anycast+BGP", about: "both nodes announce by GoBGP to FRR, which balances; BFD 100 ms × 3",
-			vip: "any", address: "203.0.113.53", protocol: "bgp", anycast: true,
+			vip: "any", address: "203.0.113.53", protocol: "bgp", anycast: true, quick: true,
 			fleet: []string{"hold_time: 3s", guarded, "vips:\n", anyVIP}, router: guardPeers,
 		},
 		{
 			name: "VRRP+OSPF", about: "VRRP, and FRR on the nodes announces by OSPF to FRR; advert 100 ms, BFD 100 ms × 3",
-			vip: "public", address: lab.VIP, protocol: "ospf", frr: true,
+			vip: "public", address: lab.VIP, protocol: "ospf", frr: true, quick: true,
 			fleet: []string{"protocols: [bgp]", "protocols: [ospf]", "routing:\n", ospf}, router: useOSPF,
 		},
 		{

@@ -96,6 +96,9 @@ func open(t *testing.T, m mode) *scene {
 		cancel()
 	})
 	s.must(s.Reset(ctx))
+	for _, name := range []string{"zebra", "bgpd"} { // an earlier mode may have ended badly
+		s.must(s.Router.StartDaemon(ctx, name))
+	}
 	if m.router != nil {
 		undo, err := m.router(s)
 		if undo != nil {

@@ -19,6 +19,7 @@ protocol bfd { interface "eth0" { min rx interval 100 ms; min tx interval 100 ms
 template bgp node {
   local {{.Address}} as {{.ASN}};
   hold time 9;
+  error wait time 1, 5; # a minute by default, after a hold time that expired
 {{- if .Password}}
   password "{{.Password}}";
 {{- end}}
