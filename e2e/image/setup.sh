@@ -24,4 +24,5 @@ packages=$(sed -n '/^# packages of the image$/,/^$/s/^    \([a-z][a-z0-9 -]*\) \
 [ -n "$packages" ] || { echo "setup: deploy/Dockerfile names no packages" >&2; exit 1; }
 # shellcheck disable=SC2086
 { chroot "$root" apt-get update && chroot "$root" apt-get install -y --no-install-recommends --download-only $packages; } >>"$root.log" 2>&1 || failed "the download of $packages"
+echo 'Acquire::Retries "0";' >"$root/etc/apt/apt.conf.d/offline" # builds reach no mirror, and need none
 touch "$root/.complete"
