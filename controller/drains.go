@@ -275,9 +275,12 @@ func (l *loop) remaining(ctx context.Context, f *facts, answer *status.DrainAnsw
 		if left == 0 && answer.Kind != status.DrainNode {
 			answer.Empty = append(answer.Empty, service)
 		}
-		sessions, err := l.proxy.Sessions(ctx, service)
-		if err != nil {
-			return err
+		var sessions map[string]int // UDP has none
+		if pool.Backend != nil {
+			var err error
+			if sessions, err = l.proxy.Sessions(ctx, service); err != nil {
+				return err
+			}
 		}
 		for _, m := range concerned {
 			if answer.Kind == status.DrainNode && sessions[m.Server] == 0 {

@@ -21,7 +21,7 @@ type PlanOptions struct {
 // the decisions of all nodes for both, told apart. Every known container is
 // assumed to answer.
 func MakePlan(old, fresh *config.Config, view View, opts PlanOptions) (status.Plan, error) {
-	plan := status.Plan{From: old.Revision, To: fresh.Revision, Changes: declared(old, fresh), Nodes: []status.NodePlan{}, Notes: []string{}}
+	plan := status.Plan{From: old.Revision, To: fresh.Revision, Changes: markRaw(declared(old, fresh), old, fresh), Nodes: []status.NodePlan{}, Notes: []string{}}
 	before, err := foresee(old, view)
 	if err != nil {
 		return plan, fmt.Errorf("the revision in force: %w", err)
@@ -49,6 +49,22 @@ func MakePlan(old, fresh *config.Config, view View, opts PlanOptions) (status.Pl
 	}
 	plan.Changed = plan.Changed || len(plan.Changes) > 0
 	return plan, nil
+}
+
+// markRaw marks the changed things that have raw lines, before or after.
+func markRaw(changes []status.Change, old, fresh *config.Config) []status.Change {
+	for i := range changes {
+		for _, cfg := range []*config.Config{old, fresh} {
+			switch c := &changes[i]; c.Kind {
+			case "service":
+				s, _ := cfg.Service(c.Name)
+				c.Raw = c.Raw || len(s.Raw) > 0
+			case "haproxy":
+				c.Raw = c.Raw || len(cfg.HAProxy.Global)+len(cfg.HAProxy.Defaults) > 0
+			}
+		}
+	}
+	return changes
 }
 
 // planFor answers POST /v1/plan from what the last round knew. Any goroutine

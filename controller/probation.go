@@ -124,6 +124,9 @@ func sameServers(a, b *Pool) bool {
 
 // sameBackend compares everything but the servers.
 func sameBackend(a, b *haproxy.Backend) bool {
+	if a == nil || b == nil { // of UDP
+		return a == b
+	}
 	x, y := *a, *b
 	x.Servers, y.Servers = nil, nil
 	return reflect.DeepEqual(x, y)

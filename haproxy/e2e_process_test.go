@@ -84,6 +84,9 @@ func TestE2ELongSessionAndClose(t *testing.T) {
 	if s := l.Status(); s.OldWorkers != 1 {
 		t.Errorf("old workers: %+v", s)
 	}
+	if carried, err := l.Sessions(t.Context(), "app"); err != nil || carried["slow"] != 1 {
+		t.Errorf("sessions %v, %v, want the one on the old worker", carried, err)
+	}
 	closed := make(chan error, 1)
 	go func() { closed <- l.Close(t.Context()) }()
 	l.eventually("no new connections", func() bool {

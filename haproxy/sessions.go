@@ -14,7 +14,7 @@ import (
 
 // Sessions asks HAProxy how many sessions each server of a backend carries, by
 // name; servers that left are among them until they are deleted. Sessions that
-// a reload left on an old worker are not counted.
+// reloads left on old workers count as well.
 func (h *HAProxy) Sessions(ctx context.Context, backend string) (map[string]int, error) {
 	if !nameForm.MatchString(backend) {
 		return nil, fmt.Errorf("ask haproxy for sessions: %.60q is no backend's name", backend)
@@ -31,7 +31,40 @@ func (h *HAProxy) Sessions(ctx context.Context, backend string) (map[string]int,
 		}
 		maps.Copy(all, sessions)
 	}
-	return all, nil
+	return all, h.addOldSessions(ctx, backend, all)
+}
+
+// addOldSessions adds what old workers carry. One that ends while it is asked
+// carries nothing any more.
+func (h *HAProxy) addOldSessions(ctx context.Context, backend string, all map[string]int) error {
+	if h.Status().OldWorkers == 0 {
+		return nil
+	}
+	h.mu.Lock() // no reload meanwhile: the master does not listen in the midst of one
+	defer h.mu.Unlock()
+	if !h.alive() {
+		return nil
+	}
+	processes, err := h.showProc(ctx)
+	if err != nil {
+		return fmt.Errorf("ask haproxy for its old workers: %w", err)
+	}
+	for _, pid := range processes.old {
+		for _, name := range h.backendsOf(backend) {
+			text, err := exchange(ctx, h.paths.master(), fmt.Sprintf("@!%d show stat %s 4 -1;quit", pid, name))
+			if err != nil || !strings.HasPrefix(text, "# ") {
+				continue // it has ended, or never had the backend
+			}
+			sessions, err := parseSessions(strings.TrimSpace(text)+"\n", name)
+			if err != nil {
+				return err
+			}
+			for server, n := range sessions {
+				all[server] += n
+			}
+		}
+	}
+	return nil
 }
 
 // parseSessions reads the CSV of "show stat".

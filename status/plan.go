@@ -27,6 +27,9 @@ type Change struct {
 	Kind   string      `json:"kind"` // service, vip, node, host, network; a section's name otherwise
 	Name   string      `json:"name"`
 	Keys   []KeyChange `json:"keys"` // of a changed thing
+	// Raw marks a thing with lines of HAProxy's own language, which vipilot
+	// checks and does not understand.
+	Raw bool `json:"raw,omitempty"`
 }
 
 // KeyChange is one key of a changed thing.

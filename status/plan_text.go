@@ -47,7 +47,11 @@ func (p *page) changes(changes []Change) {
 	}
 	p.line()
 	for _, c := range changes {
-		p.line(signs[c.Action], paint{text: oneLine(strings.TrimSpace(c.Kind + " " + c.Name))})
+		head := []paint{signs[c.Action], {text: oneLine(strings.TrimSpace(c.Kind + " " + c.Name))}}
+		if c.Raw {
+			head = append(head, paint{warn, " (raw lines)"})
+		}
+		p.line(head...)
 		var rows [][]paint
 		for _, k := range c.Keys {
 			rows = append(rows, []paint{{text: k.Key + ":"}, {text: k.told()}})
