@@ -13,11 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/letsencrypt/challtestsrv"
 	"github.com/letsencrypt/pebble/v2/ca"
 	"github.com/letsencrypt/pebble/v2/db"
 	"github.com/letsencrypt/pebble/v2/va"
 	"github.com/letsencrypt/pebble/v2/wfe"
+	"github.com/miekg/dns"
 )
 
 // pebble is Let's Encrypt's test authority, inside this process. It asks on
@@ -33,28 +33,39 @@ func newPebble(t *testing.T, life time.Duration) *pebble {
 	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0")
 	front := newFront(t)
 	quiet := log.New(io.Discard, "", 0)
-	dns, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := dns.LocalAddr().String()
-	dns.Close()
-	names, err := challtestsrv.New(challtestsrv.Config{DNSAddrs: []string{address}, Log: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	names.SetDefaultDNSIPv4("127.0.0.1")
-	names.SetDefaultDNSIPv6("")
-	go names.Run()
-	t.Cleanup(names.Shutdown)
+	names := nameServer(t)
 	store := db.NewMemoryStore()
 	authority := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "test", ValidityPeriod: uint64(life.Seconds())}})
-	validator := va.New(quiet, front.port(), 0, false, address, store)
+	validator := va.New(quiet, front.port(), 0, false, names, store)
 	api := wfe.New(quiet, store, validator, authority, []string{"pebble.test"}, false, false, 1, 1)
 	server := httptest.NewTLSServer(pauseless{api.Handler()})
 	t.Cleanup(server.Close)
 	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	return &pebble{front: front, issuer: Issuer{Name: "pebble", Directory: server.URL + wfe.DirectoryPath, Storage: t.TempDir(), CA: string(root)}}
+}
+
+// nameServer answers that every host is on loopback, over TCP, as Pebble asks.
+// It listens when the function returns.
+func nameServer(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &dns.Server{Listener: listener, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, question *dns.Msg) {
+		answer := new(dns.Msg).SetReply(question)
+		if q := question.Question[0]; q.Qtype == dns.TypeA {
+			answer.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Name, Rrtype: q.Qtype, Class: q.Qclass}, A: net.IPv4(127, 0, 0, 1)}}
+		}
+		_ = w.WriteMsg(answer)
+	})}
+	done := make(chan error, 1)
+	go func() { done <- server.ActivateAndServe() }()
+	t.Cleanup(func() {
+		listener.Close()
+		<-done
+	})
+	return listener.Addr().String()
 }
 
 // pauseless is the authority without its advice to ask again later.
