@@ -4,9 +4,10 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
 DEB_ARCH ?= $(shell go env GOARCH)
 HAPROXY3 := TestFirstRequest|TestScale|TestRollingReplacement|TestDrainKeepsRequests|TestControllerKill|TestNewServiceUnderLoad|TestCertificateFile|TestACME|TestNothingLost|TestTierScale
+IMAGES := TestImage|TestSideCar
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help setup build test man deb image release unit e2e e2e-haproxy3 demo demo-down faults bench bench-scale fuzz lint golden screenshots docs clean
+.PHONY: help setup build test man deb image release unit e2e e2e-image e2e-haproxy3 demo demo-down faults bench bench-scale fuzz lint golden screenshots docs clean
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
@@ -41,9 +42,12 @@ release: man ## what a release holds, in bin/
 unit: ## tests that need neither root nor daemons
 	go test ./...
 
-e2e: ## tests on real daemons; RUN=TestScale for one
+e2e: ## tests on real daemons, but for the image; RUN=TestScale for one
+	VIPILOT_E2E=1 go test -count=1 -p 1 -timeout 30m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^($(IMAGES))$$' ./...)
+
+e2e-image: setup ## build the container image and run the nodes from it
 	@e2e/image/setup.sh
-	VIPILOT_E2E=1 go test -count=1 -p 1 -timeout 30m $(if $(RUN),-v -run '$(RUN)' ./e2e,./...)
+	VIPILOT_E2E=1 go test -count=1 -v -timeout 30m -run '^($(IMAGES))$$' ./e2e
 
 e2e-haproxy3: ## what touches HAProxy, again on the 3.0 of Debian 13
 	@e2e/trixie/setup.sh
