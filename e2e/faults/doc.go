@@ -5,6 +5,7 @@
 // faults. Beside the router stands a watch that compares, all the time, where
 // the router sends the VIP with who answers there.
 //
-// Under make test the quick faults of the matrix run; VIPILOT_FAULTS=all runs
-// all of it.
+// With VIPILOT_E2E=1 alone the quick faults of the matrix run, with
+// VIPILOT_FAULTS=all as well all of it. It takes long, so make test leaves it to
+// make faults.
 package faults

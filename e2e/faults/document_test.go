@@ -47,7 +47,7 @@ func document(cells []cell) string {
 
 What breaks, and what clients notice. Every cell was measured on real daemons in network namespaces of one machine, with 500 requests a second
 from beyond the router, half of them on kept connections and half on a new connection each. ` + "`make faults`" + ` measures all of it again, fails where a
-bound is passed, and writes this page; ` + "`make test`" + ` runs the quick faults.
+bound is passed, and writes this page; it is not part of ` + "`make test`" + `.
 
 A cell says: requests **lost** / longest **gap**, in which requests failed or took more than half a second / longest time in which the router had a
 route to a node that did **not answer**. What is 0 at the end is left out. Behind → the same for the way back: the daemon restarted, the cable plugged in, the node booted.
