@@ -43,6 +43,7 @@ unit: ## tests that need neither root nor daemons
 	go test ./...
 
 e2e: ## tests on real daemons, but for the image and the fault matrix; RUN=TestScale for one
+	@e2e/image/setup.sh
 	VIPILOT_E2E=1 go test -count=1 -p 1 -timeout 30m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^($(IMAGES))$$' $$(go list ./... | grep -v /e2e/faults))
 
 e2e-image: setup ## build the container image and run the nodes from it
