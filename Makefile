@@ -17,7 +17,7 @@ setup: ## install what tests and demo need and the machine lacks (apt)
 build: ## build the static binary bin/vipilot
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/vipilot .
 
-test: setup lint ## everything; fails, and never skips, where something cannot run
+test: setup lint ## everything but the image and the fault matrix; fails, and never skips, where something cannot run
 	go test -race -timeout 10m ./...
 	@$(MAKE) --no-print-directory e2e e2e-haproxy3
 

@@ -27,9 +27,6 @@ container and live on while the controller is replaced. A wrong command line end
 			if len(args) == 0 || !slices.Contains([]string{"run", "sentinel"}, args[0]) {
 				return usageError{fmt.Errorf("%s wants run or sentinel, and their flags", cmd.CommandPath())}
 			}
-			if slices.ContainsFunc(args, func(a string) bool { return a == "--help" || a == "-h" }) {
-				return cmd.Help() // nothing to keep running
-			}
 			self, err := os.Executable()
 			if err != nil {
 				return fmt.Errorf("find own program: %w", err)

@@ -17,7 +17,7 @@ var write = flag.Bool("write", false, "write docs/faults.md from what was measur
 type fault struct {
 	name   string
 	about  string
-	quick  bool               // part of make test
+	quick  bool               // tried without VIPILOT_FAULTS=all as well
 	in     func(mode) bool    // where it applies; nil = everywhere
 	strike func(*scene)       // does it, and waits for what follows
 	heal   func(*scene)       // undoes it; nil = there is nothing to undo

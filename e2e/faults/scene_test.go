@@ -85,7 +85,7 @@ func (s *scene) with(t *testing.T) *scene { other := *s; other.t = t; return &ot
 func open(t *testing.T, m mode) *scene {
 	t.Helper()
 	if os.Getenv("VIPILOT_E2E") != "1" {
-		t.Skip("set VIPILOT_E2E=1 to run on real daemons (make test does)")
+		t.Skip("set VIPILOT_E2E=1 to run on real daemons (make faults does)")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
 	s := &scene{Lab: shared, t: t, ctx: ctx, mode: m}
