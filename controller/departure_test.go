@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -94,4 +95,33 @@ func TestLeaveWaits(t *testing.T) {
 			t.Errorf("took %v", took)
 		}
 	})
+}
+
+// TestLeaveAfterTheLoop: a round that the loop had asked for went with the
+// loop, and leaving does not count on it. Several times, because of a dead
+// context and a free inbox one is taken by chance.
+func TestLeaveAfterTheLoop(t *testing.T) {
+	for range 8 {
+		synctest.Test(t, func(t *testing.T) {
+			n := newNode(t)
+			n.relief = true
+			cfg := load(t, pair)
+			l, engines := testLoop(t, n, cfg)
+			stop := start(t, l)
+			engines["app1"].snapshots <- snapshot("app1", web(1, "app", "todo"))
+			synctest.Wait()
+			answered(t, l)
+			stop()
+			ended, cancel := context.WithCancel(t.Context())
+			cancel()
+			l.again(ended, time.Second)
+			began := time.Now()
+			if err := l.leave(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took != cfg.Routing.Converge || !n.yields {
+				t.Errorf("took %v, yields %v; want %v for the routers, and to be relieved", took, n.yields, cfg.Routing.Converge)
+			}
+		})
+	}
 }

@@ -12,6 +12,7 @@ import (
 func (l *loop) leave(ctx context.Context) error {
 	l.log.Info("leaving in order: withdraw, hand the VIPs over, drain, stop")
 	l.departure.ending = true
+	l.due = time.Time{} // a round asked for before went with the loop's context
 	if l.in.Config != nil {
 		l.settle(ctx, "leaving")
 		l.pump(ctx, l.in.Config.Routing.Converge+time.Second, func() bool { return l.in.Stage == Yielding })
