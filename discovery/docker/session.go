@@ -47,7 +47,8 @@ type session struct {
 	base    string // of URLs
 	timeout time.Duration
 	slots   chan struct{}
-	heard   atomic.Int64 // unix nanoseconds of the last sign of life
+	began   time.Time
+	heard   atomic.Int64 // the last sign of life, as a duration since began: the wall clock may jump meanwhile
 	buffers sync.Pool    // of answers
 
 	mu      sync.Mutex
@@ -63,7 +64,7 @@ func (e *Engine) converse(ctx context.Context, facts chan<- fact, since *string)
 		return false, err
 	}
 	defer api.Close()
-	s := &session{api: api, facts: facts, base: "http://docker", timeout: e.opts.Timeout, slots: make(chan struct{}, parallel)}
+	s := &session{api: api, facts: facts, base: "http://docker", timeout: e.opts.Timeout, slots: make(chan struct{}, parallel), began: time.Now()}
 	if e.url.Scheme != "unix" {
 		s.base = "http://" + e.url.Host
 	}
@@ -172,7 +173,10 @@ func (s *session) greet(ctx context.Context, timeout time.Duration) error {
 }
 
 // sign notes a sign of life.
-func (s *session) sign() { s.heard.Store(time.Now().UnixNano()) }
+func (s *session) sign() { s.heard.Store(int64(time.Since(s.began))) }
+
+// silence is the time since the last sign of life.
+func (s *session) silence() time.Duration { return time.Since(s.began) - time.Duration(s.heard.Load()) }
 
 // subscribe opens the event stream. What matters is filtered by the engine:
 // health checks alone would flood it with exec events. `update` is left out, it
@@ -206,7 +210,7 @@ func (s *session) forward(ctx context.Context, stream <-chan events.Message, fai
 		select {
 		case m := <-stream:
 			at := time.Now()
-			s.heard.Store(at.UnixNano())
+			s.sign()
 			if m.TimeNano > 0 {
 				*since = fmt.Sprintf("%d.%09d", m.TimeNano/1e9, m.TimeNano%1e9)
 			}
@@ -261,11 +265,10 @@ func (s *session) relist(ctx context.Context, every time.Duration) error {
 // heartbeat, and a stopped daemon or a lost machine would look like peace.
 func (s *session) watch(ctx context.Context, every time.Duration) error {
 	for {
-		silence := time.Since(time.Unix(0, s.heard.Load()))
-		if pause(ctx, max(every-silence, every/4)); ctx.Err() != nil {
+		if pause(ctx, max(every-s.silence(), every/4)); ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if time.Since(time.Unix(0, s.heard.Load())) < every {
+		if s.silence() < every {
 			continue
 		}
 		call, cancel := context.WithTimeout(ctx, s.timeout)
