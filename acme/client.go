@@ -164,19 +164,23 @@ func (c *Client) Run(ctx context.Context) error {
 	look := time.NewTicker(c.opts.LookInterval)
 	defer look.Stop()
 	for {
-		c.tend(ctx)
+		due := look.C
+		if !c.tend(ctx) {
+			due = nil
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-look.C:
+		case <-due:
 		case <-c.wake:
 		}
 	}
 }
 
 // tend takes over what certmagic has, starts the attempts that are due, and
-// lets go of authorities that nobody orders from.
-func (c *Client) tend(ctx context.Context) {
+// lets go of authorities that nobody orders from. It reports whether there is
+// anything to come back for.
+func (c *Client) tend(ctx context.Context) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	used := make(map[Issuer]bool)
@@ -203,6 +207,7 @@ func (c *Client) tend(ctx context.Context) {
 			go a.stop()
 		}
 	}
+	return len(c.orders) > 0
 }
 
 // attempt tries once to get the certificate of an order, by ordering it or from

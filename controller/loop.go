@@ -33,7 +33,7 @@ type event struct {
 }
 
 // loop is the one owner of the state. All its fields belong to the goroutine
-// of run, except inbox and newest.
+// of run, except inbox, newest and offers.
 type loop struct {
 	opts      Options
 	log       *slog.Logger
@@ -72,6 +72,7 @@ type loop struct {
 	atGate    gateHealth
 	steps     *status.Steps
 	newest    atomic.Pointer[config.Config] // the last valid one offered
+	offers    chan struct{}                 // newest was stored; pokes coalesce
 	known     atomic.Pointer[facts]         // for explain
 }
 

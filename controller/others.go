@@ -15,23 +15,28 @@ import (
 const othersInterval = time.Second
 
 // askOthers keeps Input.Others, until ctx ends: what the other announcers of
-// anycast VIPs with last: keep say of their endpoints. Nobody is asked where
-// there is no such VIP.
+// anycast VIPs with last: keep say of their endpoints. Where there is no such
+// VIP nobody is asked, and nothing happens until another revision is offered.
 func (l *loop) askOthers(ctx context.Context) error {
-	tick := time.NewTicker(othersInterval)
+	tick := time.NewTicker(othersInterval) // costs nothing while nobody receives from it
 	defer tick.Stop()
 	var last map[string]map[string]bool
 	for {
-		cfg := l.newest.Load()
-		others := l.askAll(ctx, partners(cfg, l.opts.Node))
+		nodes := partners(l.newest.Load(), l.opts.Node)
+		others := l.askAll(ctx, nodes)
 		if !maps.EqualFunc(others, last, maps.Equal) {
 			last = others
 			l.send(ctx, event{cause: "other nodes report", fold: func() { l.in.Others = others }})
 		}
+		due := tick.C
+		if len(nodes) == 0 {
+			due = nil
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-l.offers:
+		case <-due:
 		}
 	}
 }
@@ -55,6 +60,9 @@ func partners(cfg *config.Config, node string) []config.Node {
 
 // askAll asks all at once. A node that does not answer in time is left out.
 func (l *loop) askAll(ctx context.Context, nodes []config.Node) map[string]map[string]bool {
+	if len(nodes) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, othersInterval)
 	defer cancel()
 	answers := make([]*status.Report, len(nodes))

@@ -115,6 +115,10 @@ func (l *loop) offer(ctx context.Context, cfg *config.Config, err error) {
 		return
 	}
 	l.newest.Store(cfg)
+	select {
+	case l.offers <- struct{}{}:
+	default:
+	}
 	l.applied.refused, l.applied.refusal = "", nil
 	if l.in.Config != nil && cfg.Revision == l.in.Config.Revision {
 		l.rollout.forget()

@@ -50,6 +50,7 @@ type Balance struct {
 type checker struct {
 	opts    Options
 	changed chan struct{}
+	wake    chan struct{} // servers are wanted; tokens coalesce
 
 	mu      sync.Mutex
 	process *supervise.Process
@@ -71,6 +72,7 @@ func (c *checker) set(ctx context.Context, want []VirtualServer) (changed bool, 
 		c.missing, c.err = nil, nil
 		return c.stop()
 	}
+	signal(c.wake)
 	c.note(c.opts.IPVS())
 	if c.missing != nil { // what was started when there was IPVS may find out by itself
 		return false, nil
@@ -168,23 +170,32 @@ func (c *checker) adopt() {
 }
 
 // run keeps the checker alive and tells when the kernel's table changes, until
-// ctx ends.
+// ctx ends. It sleeps while no virtual server is wanted.
 func (c *checker) run(ctx context.Context) {
 	pace := time.NewTicker(watchPace)
 	defer pace.Stop()
 	for {
+		due := pace.C
+		if !c.needed() {
+			due = nil
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-pace.C:
+		case <-c.wake:
+			continue
+		case <-due:
 		}
 		if c.look(ctx) {
-			select {
-			case c.changed <- struct{}{}:
-			default:
-			}
+			signal(c.changed)
 		}
 	}
+}
+
+func (c *checker) needed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.wanted) > 0
 }
 
 // look restarts a checker that has ended, and reports whether anything is

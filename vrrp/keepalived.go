@@ -77,7 +77,7 @@ func New(opts Options) *Keepalived {
 	}
 	return &Keepalived{
 		opts:    opts,
-		checker: &checker{opts: opts, changed: make(chan struct{}, 1)},
+		checker: &checker{opts: opts, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1)},
 		memory:  newMemory(filepath.Join(opts.RunDir, memoryFile)),
 		roles:   make(chan RoleChange, 64),
 		changed: make(chan struct{}, 1),
@@ -234,10 +234,7 @@ func (k *Keepalived) become(p *supervise.Process, wanted bool) {
 	k.mu.Lock()
 	k.process, k.wanted = p, wanted
 	k.mu.Unlock()
-	select {
-	case k.changed <- struct{}{}:
-	default:
-	}
+	signal(k.changed)
 }
 
 func alive(p *supervise.Process) bool {
@@ -263,4 +260,12 @@ func describe(err error, said string) error {
 		return err
 	}
 	return fmt.Errorf("%w; keepalived says: %s", err, said)
+}
+
+// signal leaves a token, if there is none.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

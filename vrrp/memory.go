@@ -114,10 +114,7 @@ func (m *memory) take(name string, role Role, at time.Time) (changed bool) {
 	m.kept.Roles[name] = role
 	m.queue = slices.DeleteFunc(m.queue, func(c RoleChange) bool { return c.Instance == name })
 	m.queue = append(m.queue, RoleChange{Instance: name, Role: role, At: at})
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
+	signal(m.wake)
 	return true
 }
 
