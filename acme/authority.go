@@ -95,10 +95,21 @@ func (a *authority) obtain(ctx context.Context, host string) error {
 	return a.load(ctx, host)
 }
 
-// load has certmagic take the certificate from the storage.
+// load has certmagic take the certificate from the storage, and forget the one
+// that it replaces.
 func (a *authority) load(ctx context.Context, host string) error {
-	_, err := a.config.CacheManagedCertificate(ctx, host)
-	return err
+	stored, err := a.config.CacheManagedCertificate(ctx, host)
+	if err != nil {
+		return err
+	}
+	var old []string
+	for _, c := range a.cache.AllMatchingCertificates(host) {
+		if c.Hash() != stored.Hash() && slices.Contains(c.Names, host) {
+			old = append(old, c.Hash())
+		}
+	}
+	a.cache.Remove(old)
+	return nil
 }
 
 // event hears from certmagic how attempts end.

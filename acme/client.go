@@ -46,7 +46,7 @@ type Options struct {
 	Logger   *slog.Logger
 
 	FirstRetry    time.Duration // after a failure; then four times as long each time, up to 6h: 30s
-	RenewInterval time.Duration // between looks whether a certificate is due, a third of its life before the end: 10m
+	RenewInterval time.Duration // between looks whether a certificate is due, when its authority says or with a third of its life left, and whether another node renewed it: 10m
 	LookInterval  time.Duration // between looks at what was obtained: 5s
 }
 
@@ -74,7 +74,7 @@ type Client struct {
 type order struct {
 	Order
 	Certificate
-	next time.Time // of the next attempt
+	next time.Time // of the next attempt; once held, of the next look in the storage
 	open bool      // challenges are led to the client, see Open
 	busy bool      // an attempt is under way
 	held bool      // certmagic has the certificate, and renews it
@@ -192,6 +192,12 @@ func (c *Client) tend(ctx context.Context) bool {
 			c.failed(o, err)
 		case o.held:
 			c.take(key, o, a)
+			if !o.busy && !o.next.After(time.Now()) {
+				// certmagic takes what the authority says of the renewed one for
+				// the old one too, and would keep it to a third of its life.
+				o.busy, o.next = true, time.Now().Add(c.opts.RenewInterval)
+				go c.attempt(ctx, key, o, a, a.load)
+			}
 		case o.busy, !o.open:
 		case !o.next.After(time.Now()):
 			o.busy = true
@@ -228,13 +234,16 @@ func (c *Client) attempt(ctx context.Context, key Key, o *order, a *authority, o
 	o.busy = false
 	switch {
 	case err == nil:
-	case o.next.After(time.Now()): // only the storage was asked
+	case o.held, o.next.After(time.Now()): // only the storage was asked
 		return
 	default:
 		c.failed(o, err)
 		return
 	}
-	o.held, o.Failures, o.Err = true, 0, nil
+	if !o.held {
+		o.held, o.next = true, time.Now().Add(c.opts.RenewInterval)
+		o.Failures, o.Err = 0, nil
+	}
 	if c.orders[key] == o {
 		c.take(key, o, a)
 	}

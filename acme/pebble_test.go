@@ -2,9 +2,11 @@ package acme
 
 import (
 	"context"
+	"encoding/json"
 	"encoding/pem"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -23,8 +25,9 @@ import (
 // pebble is Let's Encrypt's test authority, inside this process. It asks on
 // the port of front, which leads to one node after the other.
 type pebble struct {
-	issuer Issuer
-	front  *front
+	issuer   Issuer
+	front    *front
+	calendar *calendar
 }
 
 func newPebble(t *testing.T, life time.Duration) *pebble {
@@ -38,10 +41,11 @@ func newPebble(t *testing.T, life time.Duration) *pebble {
 	authority := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "test", ValidityPeriod: uint64(life.Seconds())}})
 	validator := va.New(quiet, front.port(), 0, false, names, store)
 	api := wfe.New(quiet, store, validator, authority, []string{"pebble.test"}, false, false, 1, 1)
-	server := httptest.NewTLSServer(pauseless{api.Handler()})
+	calendar := &calendar{Handler: api.Handler(), made: time.Now(), due: make(map[string]bool)}
+	server := httptest.NewTLSServer(calendar)
 	t.Cleanup(server.Close)
 	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	return &pebble{front: front, issuer: Issuer{Name: "pebble", Directory: server.URL + wfe.DirectoryPath, Storage: t.TempDir(), CA: string(root)}}
+	return &pebble{front: front, calendar: calendar, issuer: Issuer{Name: "pebble", Directory: server.URL + wfe.DirectoryPath, Storage: t.TempDir(), CA: string(root)}}
 }
 
 // nameServer answers that every host is on loopback, over TCP, as Pebble asks.
@@ -68,18 +72,60 @@ func nameServer(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// pauseless is the authority without its advice to ask again later.
+// calendar says when the authority wants its certificates renewed (RFC 9773):
+// those it was asked about before the last call of renew at once, others later.
+type calendar struct {
+	http.Handler
+	made time.Time
+	mu   sync.Mutex
+	due  map[string]bool // by the path they are asked about at
+}
+
+// renew wants every certificate that was asked about replaced.
+func (c *calendar) renew() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for path := range c.due {
+		c.due[path] = true
+	}
+}
+
+func (c *calendar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !strings.Contains(r.URL.Path, "/renewalInfo/") {
+		pauseless{c.Handler}.ServeHTTP(w, r)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	due := c.due[r.URL.Path]
+	c.due[r.URL.Path] = due
+	from := c.made.Add(30 * 24 * time.Hour)
+	if due {
+		from = c.made.Add(-24 * time.Hour)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", "1")
+	_ = json.NewEncoder(w).Encode(map[string]any{"suggestedWindow": map[string]time.Time{"start": from, "end": from.Add(time.Hour)}})
+}
+
+// pauseless is the authority without its advice to ask again later, and
+// without its fault to forget orders whose serial number begins with a byte
+// above 0x7f: the client is told to do without the reference to them.
 type pauseless struct{ http.Handler }
 
 func (p pauseless) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.Handler.ServeHTTP(hasty{w}, r)
-}
-
-type hasty struct{ http.ResponseWriter }
-
-func (h hasty) WriteHeader(status int) {
-	h.Header().Del("Retry-After")
-	h.ResponseWriter.WriteHeader(status)
+	said := httptest.NewRecorder()
+	p.Handler.ServeHTTP(said, r)
+	said.Header().Del("Retry-After")
+	maps.Copy(w.Header(), said.Header())
+	if strings.Contains(said.Body.String(), "could not find an order for the given certificate") {
+		w.Header().Del("Content-Length")
+		w.WriteHeader(http.StatusConflict)
+		_, _ = io.WriteString(w, `{"type": "urn:ietf:params:acme:error:alreadyReplaced", "detail": "never heard of it"}`)
+		return
+	}
+	w.WriteHeader(said.Code)
+	_, _ = w.Write(said.Body.Bytes())
 }
 
 // front is the VIP: each request goes to the next node.
