@@ -123,6 +123,16 @@ type VRRPOptions struct {
 	PreemptDelay   time.Duration
 	Unicast        bool
 	Password       Secret
+	GARP           GARP
+}
+
+// GARP says how a master tells switches and neighbors where the addresses are
+// now: by gratuitous ARP for IPv4, by unsolicited neighbor advertisements for IPv6.
+type GARP struct {
+	Delay    time.Duration // from taking over to the second set, in whole seconds; 0 = there is none
+	Repeat   uint8         // messages for each address in a set
+	Refresh  time.Duration // between further single messages while it is the master, in whole seconds; 0 = none
+	Interval time.Duration // pause between two messages on one interface, where the longest of its VIPs counts
 }
 
 // Announce says how a VIP is told to routers.

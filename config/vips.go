@@ -35,7 +35,18 @@ func defaultVRRP(name string) VRRPOptions {
 		AdvertInterval: 200 * time.Millisecond,
 		Preempt:        true,
 		PreemptDelay:   5 * time.Second,
+		GARP:           GARP{Delay: time.Second, Repeat: 2, Refresh: time.Minute},
 	}
+}
+
+// readGARP reads vips.<name>.vrrp.garp over the defaults in g.
+func readGARP(v value, g *GARP) {
+	object([]value{v}, keys{
+		"delay":    into(&g.Delay, asDuration(0, 1000*time.Second, time.Second)),
+		"repeat":   into(&g.Repeat, number[uint8](1, 100)),
+		"refresh":  into(&g.Refresh, asDuration(0, 24*time.Hour, time.Second)),
+		"interval": into(&g.Interval, asDuration(0, time.Second, time.Microsecond)),
+	})
 }
 
 // readVRRP reads vips.<name>.vrrp over the defaults in o.
@@ -49,6 +60,7 @@ func readVRRP(v value, o *VRRPOptions) {
 		"preempt_delay":   into(&o.PreemptDelay, asDuration(0, 1000*time.Second, time.Millisecond)),
 		"unicast":         into(&o.Unicast, asBool),
 		"password_file":   into(&o.Password, asVRRPPassword),
+		"garp":            func(g value) { readGARP(g, &o.GARP) },
 	})
 	if !o.Preempt {
 		o.PreemptDelay = 0

@@ -14,6 +14,7 @@ import (
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
 	"github.com/vipilot/vipilot/haproxy"
+	"github.com/vipilot/vipilot/vrrp"
 )
 
 const pair = `
@@ -212,6 +213,9 @@ func TestPlacement(t *testing.T) {
 	one := desire(t, in)
 	if len(one.Anycast) != 0 || len(one.VRRP.Instances) != 1 || one.VRRP.Instances[0].Priority != 200 {
 		t.Errorf("lb1: anycast %v, instances %+v", one.Anycast, one.VRRP.Instances)
+	}
+	if got := one.VRRP.Instances[0].GARP; got != vrrp.DefaultGARP {
+		t.Errorf("lb1: %+v", got)
 	}
 	in.Node = "lb2"
 	two := desire(t, in)

@@ -31,7 +31,7 @@ func wantVRRP(cfg *config.Config, node config.Node) vrrp.Config {
 			Name: vip.Name, VRID: vip.VRRP.ID, Interface: cmp.Or(vip.VRRP.Interface, node.Interface),
 			Priority: priority(rank, len(vip.Nodes)), AdvertInterval: vip.VRRP.AdvertInterval,
 			Preempt: vip.VRRP.Preempt, PreemptDelay: vip.VRRP.PreemptDelay,
-			Source: node.Address, Addresses: vip.Addresses, Announced: vip.Announce != nil,
+			Source: node.Address, Addresses: vip.Addresses, Announced: vip.Announce != nil, GARP: vrrp.GARP(vip.VRRP.GARP),
 		}
 		// Only VRRPv2 has passwords, and its adverts come in whole seconds; the
 		// configuration has warned of one that cannot be used.

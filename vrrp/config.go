@@ -34,7 +34,21 @@ type Instance struct {
 	Password       string       // never logged
 	Addresses      []netip.Addr // the VIP's, IPv4 and IPv6 mixed
 	Announced      bool         // routers are told of the VIP
+	GARP           GARP
 }
+
+// GARP is how a master tells switches and neighbors where the addresses are, by
+// gratuitous ARP and unsolicited neighbor advertisements. The zero value is
+// [DefaultGARP].
+type GARP struct {
+	Delay    time.Duration // whole seconds from taking over to the second set; 0 = no second one
+	Repeat   uint8         // messages for each address in a set
+	Refresh  time.Duration // whole seconds between further messages; 0 = none
+	Interval time.Duration // between two on an interface; the longest of its instances counts
+}
+
+// DefaultGARP is what the file says for all instances.
+var DefaultGARP = GARP{Delay: time.Second, Repeat: 2, Refresh: time.Minute}
 
 // Role is what keepalived says an instance is on this node.
 type Role string

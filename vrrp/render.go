@@ -28,6 +28,8 @@ const (
 type file struct {
 	Node, FIFO                        string
 	TrackFile, SpeakerFile, YieldFile string
+	GARP                              garpText
+	Paces                             []paceText
 	Instances                         []instanceText
 }
 
@@ -37,6 +39,7 @@ type instanceText struct {
 	Version                      int
 	AdvertInterval, PreemptDelay string
 	Preempt                      bool
+	GARP                         *garpText
 	YieldWeight                  int
 	Source                       netip.Addr
 	UnicastPeers                 []netip.Addr
@@ -64,7 +67,8 @@ func Render(want Config, runDir string) ([]byte, error) {
 // renderElection is the part that the VRRP process acts upon.
 func renderElection(want Config, runDir string) ([]byte, error) {
 	f := file{Node: want.Node, FIFO: filepath.Join(runDir, fifoFile), TrackFile: want.TrackFile,
-		SpeakerFile: want.SpeakerFile, YieldFile: filepath.Join(runDir, yieldFile)}
+		SpeakerFile: want.SpeakerFile, YieldFile: filepath.Join(runDir, yieldFile),
+		GARP: DefaultGARP.text(), Paces: paces(want.Instances)}
 	for _, i := range want.Instances {
 		text := i.text()
 		if want.SpeakerFile != "" && i.Announced && i.Preempt {
@@ -81,6 +85,7 @@ func (i Instance) text() instanceText {
 		Name: i.Name, Interface: i.Interface, VRID: i.VRID, Priority: i.Priority, Version: 3,
 		AdvertInterval: seconds(i.AdvertInterval),
 		Preempt:        i.Preempt,
+		GARP:           i.GARP.ownText(),
 		Source:         i.Source,
 		UnicastPeers:   slices.SortedFunc(slices.Values(i.UnicastPeers), netip.Addr.Compare),
 		Password:       i.Password,

@@ -65,6 +65,17 @@ func goodConfigs() map[string]Config {
 				i.Addresses = addrs("203.0.113.11")
 			}),
 		}},
+		"garp": {Node: "lb1", Instances: []Instance{
+			public(),
+			with(func(i *Instance) {
+				i.Name, i.VRID, i.Addresses = "told", 54, addrs("203.0.113.14")
+				i.GARP = GARP{Repeat: 3, Interval: 1500 * time.Microsecond}
+			}),
+			with(func(i *Instance) {
+				i.Name, i.VRID, i.Addresses = "told-often", 55, addrs("203.0.113.15")
+				i.GARP = GARP{Delay: 2 * time.Second, Repeat: 5, Refresh: 10 * time.Second, Interval: time.Millisecond}
+			}),
+		}},
 		"unicast": {Node: "lb1", Instances: []Instance{
 			with(func(i *Instance) { i.UnicastPeers = addrs("10.77.90.3", "10.77.90.2") }),
 		}},
@@ -126,6 +137,10 @@ func TestRenderRefuses(t *testing.T) {
 		"advert too slow":     {with(func(i *Instance) { i.AdvertInterval = 41 * time.Second }), "advert_interval 41s"},
 		"advert not in steps": {with(func(i *Instance) { i.AdvertInterval = 15 * time.Millisecond }), "advert_interval 15ms"},
 		"preempt delay":       {with(func(i *Instance) { i.PreemptDelay = time.Hour }), "preempt_delay 1h0m0s"},
+		"garp delay":          {with(func(i *Instance) { i.GARP = GARP{Delay: time.Millisecond, Repeat: 1} }), "garp delay 1ms"},
+		"garp refresh":        {with(func(i *Instance) { i.GARP = GARP{Refresh: 25 * time.Hour, Repeat: 1} }), "garp refresh 25h"},
+		"garp repeat":         {with(func(i *Instance) { i.GARP = GARP{Delay: time.Second} }), "garp repeat 0"},
+		"garp interval":       {with(func(i *Instance) { i.GARP = GARP{Repeat: 1, Interval: time.Minute} }), "garp interval 1m"},
 		"own peer":            {with(func(i *Instance) { i.UnicastPeers = addrs("10.77.90.1") }), "is this node itself"},
 		"peer family":         {with(func(i *Instance) { i.UnicastPeers = addrs("2001:db8::2") }), "same family"},
 		"unicast from where":  {with(func(i *Instance) { i.UnicastPeers, i.Source = addrs("10.77.90.2"), netip.Addr{} }), "needs the address"},

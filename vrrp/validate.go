@@ -94,7 +94,7 @@ func (i Instance) validate() error {
 			fault("address %q: not an address a node can hold for others", a)
 		}
 	}
-	faults = append(faults, i.validateUnicast(), i.validatePassword())
+	faults = append(faults, i.GARP.validate(), i.validateUnicast(), i.validatePassword())
 	return errors.Join(faults...)
 }
 
