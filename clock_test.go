@@ -13,21 +13,22 @@ import (
 // take it off, and what for. A wait, a deadline or an interval measured with
 // such a time is wrong after the machine's clock was set.
 var onWallClock = map[string]string{
-	"acme/keep.go":                "serial number of a certificate",
-	"cli/man.go":                  "the date on a manual page",
-	"config/git/signers.go":       "validity of a signer's key",
-	"config/pem.go":               "validity of a certificate, for people",
-	"config/watch.go":             "files are compared by their times, for equality alone",
-	"controller/drains.go":        "when somebody drained something, kept across restarts",
-	"controller/explain_url.go":   "validity of a certificate, for people",
-	"discovery/docker/inspect.go": "the engine's clock, compared with itself",
-	"discovery/docker/keeper.go":  "the engine's clock, compared with itself",
-	"haproxy/cli.go":              "a deadline that is over in any case",
-	"status/access.go":            "files are compared by their times, for equality alone",
-	"status/board.go":             "times of events, for people; IDs that rise across restarts",
-	"status/certificate.go":       "validity of a certificate, for people",
-	"status/metrics.go":           "timestamps, for Prometheus",
-	"status/webhook.go":           "the age of a signed message, told by its sender",
+	"acme/keep.go":                    "serial number of a certificate",
+	"cli/man.go":                      "the date on a manual page",
+	"config/git/signers.go":           "validity of a signer's key",
+	"config/pem.go":                   "validity of a certificate, for people",
+	"config/watch.go":                 "files are compared by their times, for equality alone",
+	"controller/drains.go":            "when somebody drained something, kept across restarts",
+	"controller/explain_url.go":       "validity of a certificate, for people",
+	"discovery/docker/inspect.go":     "the engine's clock, compared with itself",
+	"discovery/docker/keeper.go":      "the engine's clock, compared with itself",
+	"haproxy/cli.go":                  "a deadline that is over in any case",
+	"internal/collector/collector.go": "times as the collector got them, for tests",
+	"status/access.go":                "files are compared by their times, for equality alone",
+	"status/board.go":                 "times of events, for people; IDs that rise across restarts",
+	"status/certificate.go":           "validity of a certificate, for people",
+	"status/metrics.go":               "timestamps, for Prometheus",
+	"status/webhook.go":               "the age of a signed message, told by its sender",
 }
 
 // wall are the functions and methods that lead off the monotonic clock.

@@ -44,7 +44,7 @@ type runFlags struct {
 	onExit, logFormat                                               oneOf
 	haproxy, keepalived, sentinel, frr                              oneOf
 	syncInterval                                                    time.Duration
-	hookFile                                                        string
+	hookFile, otlp                                                  string
 	tls                                                             status.TLSFiles
 	access                                                          git.Access
 }
@@ -90,6 +90,7 @@ On SIGTERM the node is drained first (--on-exit drain); a second signal ends at 
 	flags.StringVar(&f.tls.Key, "tls-key-file", "", "its key")
 	flags.StringVar(&f.tls.ClientCA, "client-ca-file", "", "authority whose client certificates let TCP clients change state, as the token does")
 	flags.StringVar(&f.hookFile, "webhook-secret-file", "", "file with the secret by which a Git forge signs its webhooks, POST /v1/sync")
+	flags.StringVar(&f.otlp, "otlp-endpoint", "", "OpenTelemetry collector, as http://HOST:4318, that gets a trace of every round (default: none, or OTEL_EXPORTER_OTLP_ENDPOINT)")
 	flags.Var(&f.onExit, "on-exit", "on SIGTERM: drain the node in order, or leave everything running")
 	flags.Var(&f.logFormat, "log-format", "how to log on stderr")
 	flags.Var(&f.haproxy, "haproxy", "start and supervise HAProxy, or attach to one that runs")
@@ -144,13 +145,17 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	tracer, farewell, err := tracing{endpoint: f.otlp, node: cmp.Or(f.host, f.node)}.start(cmd.Context(), p, log)
+	if err != nil {
+		return err
+	}
+	defer farewell()
 	log.Info("starting", "version", p.Version, "node", cmp.Or(f.host, f.node), "config", fmt.Sprint(source), "run_dir", f.runDir, "state_dir", f.stateDir)
-	err = controller.New(controller.Options{
+	return controller.New(controller.Options{
 		Node: f.node, Host: f.host, Engine: engine, Source: source, RunDir: f.runDir, StateDir: f.stateDir, Listen: f.listen, Token: token, WebhookSecret: hook, TLS: tlsConfig,
 		AttachHAProxy: f.haproxy.value == "attach", AttachKeepalived: f.keepalived.value == "attach", AttachSentinel: f.sentinel.value == "attach",
-		AttachFRR: f.frr.value == "attach", DrainOnEnd: f.onExit.value == "drain", Version: p.Version, Executable: self, Logger: log,
+		AttachFRR: f.frr.value == "attach", DrainOnEnd: f.onExit.value == "drain", Version: p.Version, Executable: self, Logger: log, Tracer: tracer,
 	}).Run(cmd.Context())
-	return err
 }
 
 // engine is the engine that --docker names, nil without it.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vipilot/vipilot/haproxy"
+	"github.com/vipilot/vipilot/internal/span"
 	"github.com/vipilot/vipilot/routing"
 	"github.com/vipilot/vipilot/routing/remote"
 	"github.com/vipilot/vipilot/status"
@@ -48,7 +49,9 @@ func (l *loop) round(life context.Context) (changed string, err error) {
 	defer cancel()
 	var errs stepErrors
 	defer func() { l.applied.errs = errs }()
+	_, end := span.Start(ctx, "desire")
 	want, err := l.plan.desire(l.in)
+	end(err)
 	if err != nil {
 		errs.desire = err
 		return "", err

@@ -30,6 +30,8 @@ const (
 type event struct {
 	cause string // for people; "" = not worth a line
 	fold  func()
+	heard time.Time // when it happened, as far as its source knows
+	sent  time.Time // where rounds are traced
 }
 
 // loop is the one owner of the state. All its fields belong to the goroutine
@@ -71,6 +73,7 @@ type loop struct {
 	udpFrom   map[haproxy.ServerKey]haproxy.Health
 	atGate    gateHealth
 	steps     *status.Steps
+	traced    roundTrace
 	newest    atomic.Pointer[config.Config] // the last valid one offered
 	offers    chan struct{}                 // newest was stored; pokes coalesce
 	known     atomic.Pointer[facts]         // for explain
@@ -85,6 +88,7 @@ type source struct {
 
 // send hands a fact to the loop, from any goroutine.
 func (l *loop) send(ctx context.Context, e event) {
+	l.traced.stamp(&e)
 	select {
 	case l.inbox <- e:
 	case <-ctx.Done():
@@ -119,7 +123,9 @@ func (l *loop) take(e event) string {
 	var causes []string
 	more := 0
 	for {
+		began := l.traced.now()
 		e.fold()
+		l.traced.fold(e, began)
 		switch {
 		case e.cause == "":
 		case len(causes) < maxCauses:
@@ -153,17 +159,19 @@ func (l *loop) settle(ctx context.Context, cause string) {
 	l.observe()
 	l.depart(ctx)
 	l.orderCertificates()
-	changed, err := l.round(ctx)
+	traced, whole := l.traced.begin(ctx, cause) // ctx goes on to watchers, which are no part of the round
+	changed, err := l.round(traced)
 	if err != nil && l.trial != nil {
 		l.goBack(ctx, err)
 		l.orderCertificates()
-		_, err = l.round(ctx)
+		_, err = l.round(traced)
 	} else if l.trial = nil; err == nil {
 		if l.watchProbation(ctx) {
-			_, err = l.round(ctx)
+			_, err = l.round(traced)
 		}
 		l.memory.keepConfig(l.in.Config)
 	}
+	l.traced.end(whole, l.applied.revision, changed, err)
 	if err == nil && !l.applied.behind {
 		l.authority.Open() // HAProxy has the ways of what was ordered
 	}
@@ -281,7 +289,7 @@ func (l *loop) watch(ctx context.Context, h config.Host) {
 			case <-ctx.Done():
 				return
 			case s := <-snapshots:
-				l.send(ctx, event{cause: h.Name + ": " + s.Cause, fold: func() { l.see(ctx, s) }})
+				l.send(ctx, event{cause: h.Name + ": " + s.Cause, fold: func() { l.see(ctx, s) }, heard: s.Heard})
 			}
 		}
 	}()

@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
@@ -50,7 +51,9 @@ type Options struct {
 	DrainOnEnd                                      bool // leave in order when the context ends; otherwise leave everything running
 	Version                                         string
 	Executable                                      string // this program, to start the sentinel
-	Logger                                          *slog.Logger
+	// Tracer makes a trace of every round; nil = rounds are not traced.
+	Tracer trace.Tracer
+	Logger *slog.Logger
 }
 
 // Socket is the controller's socket below a run directory.
@@ -103,6 +106,7 @@ func New(opts Options) *Controller {
 	if opts.Host != "" {
 		l.becomeTier()
 	}
+	l.trace(opts.Tracer)
 	return &Controller{opts: opts, loop: l, board: board}
 }
 

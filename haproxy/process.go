@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vipilot/vipilot/internal/span"
 	"github.com/vipilot/vipilot/internal/supervise"
 )
 
@@ -157,7 +158,9 @@ func (h *HAProxy) settle(ctx context.Context, want Config) error {
 // prove renders want and has everything found out that would make HAProxy
 // refuse it, before anything that runs is touched.
 func (h *HAProxy) prove(ctx context.Context, want Config) (Files, error) {
+	_, end := span.Start(ctx, "haproxy render")
 	rendered, err := Render(want, h.paths)
+	end(err)
 	if err != nil {
 		return nil, err
 	}
@@ -170,12 +173,17 @@ func (h *HAProxy) prove(ctx context.Context, want Config) (Files, error) {
 	}
 	defer os.RemoveAll(trial)
 	taken := make(chan error, 1)
+	ctx, end = span.Start(ctx, "haproxy check")
 	go func() { taken <- probe(want, h.pids()) }() // beside the check: both take a while
-	if err := CheckFiles(ctx, h.opts.Binary, trial); err != nil {
-		<-taken
+	err = CheckFiles(ctx, h.opts.Binary, trial)
+	if inUse := <-taken; err == nil {
+		err = inUse
+	}
+	end(err)
+	if err != nil {
 		return nil, err
 	}
-	return rendered, <-taken
+	return rendered, nil
 }
 
 // answers waits until a worker serves the stats socket.

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vipilot/vipilot/internal/span"
 	"github.com/vipilot/vipilot/render"
 )
 
@@ -39,7 +40,9 @@ func (h *HAProxy) reload(ctx context.Context, want Config, cause string) error {
 	}
 	if err == nil {
 		h.lastReload = time.Now()
-		err = h.swapWorker(ctx)
+		part, end := span.Start(ctx, "haproxy reload")
+		err = h.swapWorker(part)
+		end(err)
 	}
 	if err != nil {
 		return fmt.Errorf("reload haproxy (%s): %w", cause, errors.Join(err, h.files.write(h.paths.Dir, old)))

@@ -7,6 +7,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/vipilot/vipilot/internal/span"
 )
 
 // deletion is a server that left and sits in maint until it may be deleted.
@@ -119,7 +123,13 @@ func (p *plan) servers(b *Backend, have []Server) {
 
 // carryOut executes a plan; afterwards want is applied, except in what is then
 // marked unsure.
-func (h *HAProxy) carryOut(ctx context.Context, want Config, p plan) (bool, error) {
+func (h *HAProxy) carryOut(ctx context.Context, want Config, p plan) (changed bool, err error) {
+	changed = len(p.requests)+len(p.certs) > 0
+	if changed {
+		var end span.End
+		ctx, end = span.Start(ctx, "haproxy update")
+		defer func() { end(err, attribute.Int("vipilot.commands", len(p.requests)+len(p.certs))) }()
+	}
 	for _, c := range p.certs {
 		if err := h.cli.changeCertificate(ctx, c); err != nil {
 			h.certsUnsure = true // the rest of them is as it was, and the next try is a reload
@@ -144,7 +154,6 @@ func (h *HAProxy) carryOut(ctx context.Context, want Config, p plan) (bool, erro
 	}
 	h.applied = want
 	h.setHealth(p.verdicts, p.gone)
-	changed := len(p.requests)+len(p.certs) > 0
 	if changed {
 		h.save(want)
 	}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vipilot/vipilot/internal/span"
 	"github.com/vipilot/vipilot/internal/supervise"
 	"github.com/vipilot/vipilot/render"
 )
@@ -111,7 +112,9 @@ func (k *Keepalived) Set(ctx context.Context, want Config) (changed bool, err er
 
 // apply is Set with at least one instance.
 func (k *Keepalived) apply(ctx context.Context, want Config) (changed bool, err error) {
+	_, end := span.Start(ctx, "keepalived render")
 	data, err := Render(want, k.opts.RunDir)
+	end(err)
 	if err != nil {
 		return false, err
 	}
@@ -137,11 +140,13 @@ func (k *Keepalived) apply(ctx context.Context, want Config) (changed bool, err 
 	if err := k.memory.edit(func(m *kept) { m.Held = union(m.Held, want.holdings()) }); err != nil {
 		return false, err
 	}
+	how, act := "keepalived start", k.start
 	if k.running() {
-		err = k.reload(ctx)
-	} else {
-		err = k.start(ctx)
+		how, act = "keepalived reload", k.reload
 	}
+	ctx, end = span.Start(ctx, how)
+	err = act(ctx)
+	end(err)
 	return true, err
 }
 
@@ -156,7 +161,10 @@ func (k *Keepalived) install(ctx context.Context, data []byte) (written bool, er
 	if _, err := render.WriteFile(next, data, 0o600); err != nil {
 		return false, err
 	}
-	if err := Check(ctx, k.opts.Binary, next); err != nil {
+	ctx, end := span.Start(ctx, "keepalived check")
+	err = Check(ctx, k.opts.Binary, next)
+	end(err)
+	if err != nil {
 		return false, err
 	}
 	return render.WriteFile(conf, data, 0o600)
