@@ -14,7 +14,7 @@ import (
 // How often other nodes are asked how they are, for the page, and how long
 // they may take to answer.
 const (
-	nodesInterval = 15 * time.Second
+	nodesInterval = 30 * time.Second
 	nodesTimeout  = 2 * time.Second
 )
 

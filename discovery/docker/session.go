@@ -254,6 +254,7 @@ func (s *session) relist(ctx context.Context, every time.Duration) error {
 		if pause(ctx, every); ctx.Err() != nil {
 			return ctx.Err()
 		}
+		s.sign() // the answers will show life: a ping beside them would dial once more
 		s.learnNode(ctx)
 		if err := s.list(ctx, false); err != nil {
 			return err
