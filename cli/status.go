@@ -3,6 +3,8 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,6 +28,9 @@ func (t *target) flags(cmd *cobra.Command) {
 }
 
 func (t target) client() (*status.Client, error) {
+	if strings.Contains(t.addr, "@") && !strings.HasPrefix(t.addr, "unix:") { // messages repeat the address
+		return nil, usageError{errors.New("--addr takes no user and password; a controller knows --token-file and --cert-file")}
+	}
 	c := status.NewClient(cmp.Or(t.addr, "unix:"+controller.Socket(t.runDir)))
 	return c, c.ClientTLS(t.caFile, t.certFile, t.keyFile)
 }
