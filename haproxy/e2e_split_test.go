@@ -3,6 +3,7 @@ package haproxy
 import (
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -162,4 +163,82 @@ func TestE2ESplitTCP(t *testing.T) {
 		}
 	}
 	within(t, "20% over TCP", n, 1000, 20)
+}
+
+// A set whose servers are all down leaves its share to the others, its
+// cookie's clients included, and takes it again when it is back: green and
+// blue alike.
+func TestE2ESplitWhileASetIsDown(t *testing.T) {
+	l := newLab(t)
+	l.run()
+	port := freePort(t)
+	at := make(map[string]net.Listener)
+	start := func(name string) Server {
+		address := "127.0.0.1:0"
+		if before := at[name]; before != nil {
+			address = before.Addr().String()
+		}
+		n, err := net.Listen("tcp4", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at[name] = n
+		return serve(t, n, name)
+	}
+	want := splitConfig(30, start("blue"), inSet("v2", start("green")))
+	want.MaxConn, want.Frontends[0].Binds[0].Port = 1000, port
+	want.Backends[0].Check, want.Backends[0].StickyCookie = fastBackend("").Check, "SRV"
+	l.set(want)
+	is := func(name string, h Health) {
+		t.Helper()
+		l.eventually(name+" is "+string(h), func() bool { return l.Servers().Of("app", name) == h })
+	}
+	cookies := make(map[string]string)
+	share := func(when string, percent int) {
+		t.Helper()
+		green := 0
+		for range 400 {
+			status, body, header := fetch(port, "x", "/")
+			if status != 200 {
+				t.Fatalf("%s: %d %s", when, status, body)
+			}
+			name, _, _ := strings.Cut(body, " ")
+			if cookies[name], _, _ = strings.Cut(header.Get("Set-Cookie"), ";"); name == "green" {
+				green++
+			}
+		}
+		within(t, when, green, 400, percent)
+	}
+	pinned := func(set, to string) {
+		t.Helper()
+		for range 10 {
+			if status, body, _ := fetch(port, "x", "/", "Cookie: "+cookies[set]); status != 200 || !strings.HasPrefix(body, to+" ") {
+				t.Errorf("a client of %s got %d %s, want %s", set, status, body, to)
+			}
+		}
+	}
+	share("both are up", 30)
+	pinned("green", "green")
+	at["green"].Close()
+	is("green", Down)
+	share("green is down", 0)
+	pinned("green", "blue")
+	start("green")
+	is("green", Up)
+	share("green is back", 30)
+	at["blue"].Close()
+	is("blue", Down)
+	share("blue is down", 100)
+	pinned("blue", "green")
+	at["green"].Close()
+	is("green", Down)
+	if status, _, _ := fetch(port, "x", "/"); status != 503 {
+		t.Errorf("nobody is left: %d", status)
+	}
+	start("blue")
+	is("blue", Up)
+	share("blue is back alone", 0)
+	if s := l.Status(); s.Reloads != 0 {
+		t.Errorf("%d reloads", s.Reloads)
+	}
 }
