@@ -44,6 +44,10 @@ type node struct {
 	loopback  []netip.Addr
 	want      remote.Want
 	closed    []string // daemons closed, in order
+	build     string   // of the sentinel
+	stays     string   // why it cannot be replaced
+	adopted   bool     // another controller started it
+	replaced  int
 
 	pokes  chan struct{}
 	roles  chan vrrp.RoleChange
@@ -188,7 +192,7 @@ func (f fakeRouter) Changes() <-chan struct{}      { return f.routed }
 func (f fakeRouter) State() (remote.State, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := remote.State{PID: 300, HAProxyUp: true}
+	s := remote.State{PID: 300, HAProxyUp: true, Build: f.build, Stays: f.stays}
 	for _, p := range f.want.Routing.Prefixes {
 		if p.WhileHeld && f.yields && f.relief && !slices.Contains(f.loopback, p.Prefix.Addr()) {
 			continue
@@ -198,7 +202,18 @@ func (f fakeRouter) State() (remote.State, bool) {
 	}
 	return s, true
 }
-func (f fakeRouter) Status() remote.Status       { return remote.Status{Running: true, PID: 300} }
+func (f fakeRouter) Status() remote.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return remote.Status{Running: true, PID: 300, Adopted: f.adopted}
+}
+func (f fakeRouter) Replace(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.replaced++
+	f.build, f.adopted = "new", false
+	return nil
+}
 func (f fakeRouter) Close(context.Context) error { return f.close("sentinel") }
 
 type fakeAddresses struct{ *node }

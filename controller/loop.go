@@ -64,6 +64,7 @@ type loop struct {
 	trial     *config.Config // the configuration to go back to when a component refuses the new one
 	rollout   rollout
 	departure departure
+	renewed   int           // the sentinel's process that was asked to hand over
 	retry     time.Duration // grows with each round that fails
 	complaint string        // the failure that was logged last
 	next      *time.Timer   // asks for another round
@@ -176,6 +177,9 @@ func (l *loop) settle(ctx context.Context, cause string) {
 		l.authority.Open() // HAProxy has the ways of what was ordered
 	}
 	l.after(ctx, err)
+	if err == nil {
+		l.renew(ctx)
+	}
 	if changed != "" {
 		l.log.Info("applied", "changed", changed, "cause", cause, "took", time.Since(began).Round(10*time.Microsecond))
 	}

@@ -46,6 +46,7 @@ type (
 		Changes() <-chan struct{}
 		State() (remote.State, bool)
 		Status() remote.Status
+		Replace(ctx context.Context) error
 		Close(ctx context.Context) error
 	}
 	authority interface {

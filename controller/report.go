@@ -107,8 +107,11 @@ func (l *loop) reportComponents(state remote.State) status.Components {
 		},
 		Speaker: status.Speaker{
 			State: running(s.Running), PID: s.PID, Error: text(cmp.Or(l.applied.errs.router, l.applied.errs.addresses, s.Err)),
-			Peers: make(map[string]status.Peer),
+			Peers: make(map[string]status.Peer), Deaf: state.Deaf,
 		},
+	}
+	if version := l.outdated(); version != "" && l.opts.Version != "" {
+		c.Speaker.Outdated = fmt.Sprintf("the sentinel is of version %s: %s", version, cmp.Or(state.Stays, "it is about to be replaced"))
 	}
 	c.Keepalived.Checker = l.reportChecker()
 	if len(l.applied.want.VRRP.Instances) == 0 && !k.Running {

@@ -147,6 +147,7 @@ func (noRouter) Run(ctx context.Context) error                  { <-ctx.Done(); 
 func (noRouter) Changes() <-chan struct{}                       { return nil }
 func (noRouter) State() (remote.State, bool)                    { return remote.State{}, false }
 func (noRouter) Status() remote.Status                          { return remote.Status{} }
+func (noRouter) Replace(context.Context) error                  { return nil }
 func (noRouter) Close(context.Context) error                    { return nil }
 
 func (noAddresses) Set(context.Context, []netip.Addr) (bool, error) { return false, nil }

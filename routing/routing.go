@@ -140,6 +140,8 @@ type PeerState struct {
 	PrefixesAnnounced int    `json:"prefixes_announced"`
 	Error             string `json:"error,omitempty"` // why it is not established, as far as known
 	BFD               string `json:"bfd,omitempty"`   // up, init, down; "" = not asked for
+	// KeepsRoutes: the router said that it keeps our routes while we restart (RFC 4724).
+	KeepsRoutes bool `json:"keeps_routes,omitempty"`
 }
 
 // NeighborState is one OSPF neighbor as FRR sees it.

@@ -15,14 +15,14 @@ import (
 	"github.com/vipilot/vipilot/routing/routingtest"
 )
 
-// TestE2EFRRGate: the gate before FRR holds without a controller.
-func TestE2EFRRGate(t *testing.T) {
+// newFRRBench is a bench whose sentinel may start FRR, with a router of these daemons.
+func newFRRBench(t *testing.T, router map[string]string) *bench {
+	t.Helper()
 	l := routingtest.Enter(t)
 	if l == nil {
-		return
+		return nil
 	}
-	l.StartDaemons(map[string]string{"ospfd": "interface eth0\n ip ospf area 0\n ip ospf hello-interval 1\n ip ospf dead-interval 4\n ip ospf network point-to-point\nrouter ospf\n ospf router-id " +
-		routingtest.Router + "\n timers throttle spf 0 50 200\n timers lsa min-arrival 0\n"})
+	l.StartDaemons(router)
 	dir, err := os.MkdirTemp("/run", "vipilot-sentinel-") // FRR's user must be able to enter it
 	if err != nil {
 		t.Fatal(err)
@@ -37,12 +37,27 @@ func TestE2EFRRGate(t *testing.T) {
 		if p, err := supervise.Adopt(filepath.Join(dir, remote.Record)); err == nil {
 			_ = p.Stop(syscall.SIGTERM, 10*time.Second)
 		}
+		if t.Failed() {
+			log, _ := os.ReadFile(filepath.Join(dir, "log"))
+			t.Logf("sentinel's log:\n%s", log)
+		}
 		if left := routingtest.Run(t, "ps ax"); strings.Contains(left, dir+"/frr") {
 			t.Errorf("left running:\n%s", left)
 		}
 	})
 	b.connect()
-	want := remote.Want{Gate: b.gate, TrackFile: filepath.Join(dir, "track"), Routing: routing.Config{OSPF: &routing.OSPF{
+	return b
+}
+
+// TestE2EFRRGate: the gate before FRR holds without a controller.
+func TestE2EFRRGate(t *testing.T) {
+	b := newFRRBench(t, map[string]string{"ospfd": "interface eth0\n ip ospf area 0\n ip ospf hello-interval 1\n ip ospf dead-interval 4\n ip ospf network point-to-point\nrouter ospf\n ospf router-id " +
+		routingtest.Router + "\n timers throttle spf 0 50 200\n timers lsa min-arrival 0\n"})
+	if b == nil {
+		return
+	}
+	l := b.Lab
+	want := remote.Want{Gate: b.gate, TrackFile: filepath.Join(b.dir, "track"), Routing: routing.Config{OSPF: &routing.OSPF{
 		RouterID: netip.MustParseAddr(routingtest.Node), Area: netip.MustParseAddr("0.0.0.0"), HelloInterval: time.Second, DeadInterval: 4 * time.Second,
 		Interfaces: []routing.OSPFInterface{{Name: "eth0"}}, Prefixes: []routing.Prefix{{Prefix: netip.MustParsePrefix(vip + "/32"), VIP: "v", WhileHeld: true}},
 	}}}
@@ -62,6 +77,14 @@ func TestE2EFRRGate(t *testing.T) {
 	t.Logf("election lost: no route after %s", l.Eventually("no route", quick, func() bool { return !routed() }))
 	routingtest.Run(t, "ip addr add "+vip+"/32 dev eth0")
 	t.Logf("election won: route after %s", l.Eventually("route", quick, routed))
+	_ = syscall.Kill(b.client.Status().PID, syscall.SIGKILL)
+	t.Logf("sentinel dead: no route after %s", l.Eventually("no route", quick, func() bool { return !routed() }))
+	b.connect()
+	if _, err := b.client.Set(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("another sentinel: route after %s", l.Eventually("route", slow, routed))
+	b.cancel()
 	if err := syscall.Kill(b.gate.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -70,33 +93,17 @@ func TestE2EFRRGate(t *testing.T) {
 
 // TestE2EBFDBesideGoBGP: the router watches GoBGP's session with our bfdd.
 func TestE2EBFDBesideGoBGP(t *testing.T) {
-	l := routingtest.Enter(t)
-	if l == nil {
-		return
-	}
-	l.StartDaemons(map[string]string{"bfdd": "bfd\n", "bgpd": `router bgp 65000
+	b := newFRRBench(t, map[string]string{"bfdd": "bfd\n", "bgpd": `router bgp 65000
  bgp router-id 10.77.30.2
  no bgp ebgp-requires-policy
  neighbor 10.77.30.1 remote-as 65010
  neighbor 10.77.30.1 ttl-security hops 1
  neighbor 10.77.30.1 bfd 3 100 100
 `})
-	dir, err := os.MkdirTemp("/run", "vipilot-sentinel-")
-	if err != nil {
-		t.Fatal(err)
+	if b == nil {
+		return
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{Lab: l, t: t, dir: dir}
-	b.startHAProxy()
-	t.Cleanup(func() {
-		if p, err := supervise.Adopt(filepath.Join(dir, remote.Record)); err == nil {
-			_ = p.Stop(syscall.SIGTERM, 10*time.Second)
-		}
-	})
-	b.connect()
+	l := b.Lab
 	want := b.want()
 	want.Routing.Peers[0].BFD = routing.BFD{Interval: 100 * time.Millisecond, Multiplier: 3}
 	want.Routing.Peers[0].TTLSecurity = true

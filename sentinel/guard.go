@@ -60,6 +60,12 @@ func (g *guard) dismiss() {
 	}
 }
 
+// handOver tells the child that another sentinel comes.
+func (g *guard) handOver() {
+	_ = g.pipe.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = g.pipe.Write([]byte{handsOver})
+}
+
 // beat tells the child that the sentinel still watches. A child that does not read
 // will not be waited for.
 func (g *guard) beat() {

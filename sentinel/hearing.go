@@ -21,7 +21,9 @@ const (
 // for the very first session.
 type hearing struct {
 	deaf  bool
-	heard bool      // a router was there before
+	heard bool // a router was there before
+	// until is how long an heir believes what the sentinel before it heard.
+	until time.Time
 	since time.Time // when the present facts became different from deaf; zero = they are not
 
 	losses [maxLosses]time.Time // the latest, the oldest first
@@ -39,6 +41,7 @@ func (h *hearing) listen(f facts, now time.Time) {
 	switch {
 	case !f.needed:
 		h.deaf, h.since = false, time.Time{}
+	case !f.router && now.Before(h.until):
 	case !h.heard:
 		h.deaf, h.heard, h.since = !f.router, f.router, time.Time{}
 	case f.router == !h.deaf:
@@ -60,6 +63,11 @@ func (h *hearing) flaps(now time.Time) bool {
 	copy(h.losses[:], h.losses[1:])
 	h.losses[maxLosses-1] = now
 	return now.Sub(h.losses[0]) < lossesCount
+}
+
+// heir goes on with what another sentinel heard, until its own sessions stand.
+func heir(restart time.Duration, now time.Time) hearing {
+	return hearing{heard: true, until: now.Add(max(restart, succession))}
 }
 
 // due reports whether it is time to listen again though nothing happened.

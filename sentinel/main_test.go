@@ -12,8 +12,8 @@ import (
 
 // TestMain lets the test binary stand in for `vipilot sentinel`.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "--as-deadman" {
-		exit(DeadMan(os.Args[2], os.NewFile(3, "pipe")))
+	if len(os.Args) == 4 && os.Args[1] == "--as-deadman" {
+		exit(DeadMan(os.Args[2], os.Args[3], os.NewFile(3, "pipe")))
 	}
 	if len(os.Args) == 3 && os.Args[1] == "--as-sentinel" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -33,7 +33,7 @@ func exit(err error) {
 
 func testOptions(runDir string) Options {
 	return Options{
-		RunDir: runDir, Build: "test", DeadMan: []string{"/proc/self/exe", "--as-deadman"},
+		RunDir: runDir, Build: "test", DeadMan: []string{"/proc/self/exe", "--as-deadman", runDir},
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 }

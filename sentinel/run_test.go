@@ -270,9 +270,11 @@ func TestSilence(t *testing.T) {
 	}
 	ours := os.NewFile(uintptr(pair[0]), "sentinel")
 	defer ours.Close()
-	done, ended := make(chan error, 1), false
+	done, ended, withdrew := make(chan error, 1), false, false
 	go func() {
-		done <- guardTrack(track, os.NewFile(uintptr(pair[1]), "child"), time.Millisecond, func() { ended = true })
+		done <- guardTrack(track, os.NewFile(uintptr(pair[1]), "child"), time.Millisecond, estate{
+			kill: func() { ended = true }, withdraw: func() error { withdrew = true; return nil },
+		})
 	}()
 	if _, err := ours.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
@@ -288,8 +290,8 @@ func TestSilence(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if !ended {
-		t.Error("a sentinel that hangs is not ended")
+	if !ended || !withdrew {
+		t.Errorf("a sentinel that hangs: ended %t, withdrawn %t", ended, withdrew)
 	}
 	if data, _ := os.ReadFile(track); string(data) != trackBad {
 		t.Errorf("silent, track file %q", data)

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -31,12 +32,13 @@ type Options struct {
 	Build  string       // told in the state
 	// DeadMan is the command that runs DeadMan; the track file is added as its
 	// last argument and the pipe is descriptor 3. nil = this program with
-	// `sentinel --deadman`.
+	// `sentinel --run-dir RunDir --deadman`.
 	DeadMan []string
 }
 
 // Run watches until ctx ends, then withdraws everything and writes 1 into the
-// track file: whoever stops the sentinel in order stops keepalived first. A
+// track file: whoever stops the sentinel in order stops keepalived first. One
+// that is told to hand over ends and leaves everything as it is. A
 // second sentinel on the same run directory is refused.
 func Run(ctx context.Context, opts Options) error {
 	if opts.Logger == nil {
@@ -47,7 +49,7 @@ func Run(ctx context.Context, opts Options) error {
 		if err != nil {
 			return fmt.Errorf("find own program: %w", err)
 		}
-		opts.DeadMan = []string{self, "sentinel", "--deadman"}
+		opts.DeadMan = []string{self, "sentinel", "--run-dir", opts.RunDir, "--deadman"}
 	}
 	lock, err := lockRunDir(opts.RunDir)
 	if err != nil {
@@ -77,13 +79,22 @@ func Run(ctx context.Context, opts Options) error {
 	})
 	group.Go(func() error {
 		if found {
-			w.obey(ctx, want)
+			w.inherit(ctx, want)
 		}
 		return w.loop(ctx)
 	})
-	return group.Wait()
+	if err := group.Wait(); !errors.Is(err, errHandedOver) {
+		return err
+	}
+	return nil
 }
 
+// lockWait is how long a sentinel waits for the end of the one before, whose
+// dead man's switch may have to tidy up.
+const lockWait = 3 * time.Second
+
+// lockRunDir makes this process the sentinel of dir. Who else looks whether the
+// lock is held, the dead man's switch and keepalived, holds it for a moment.
 func lockRunDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("start sentinel: %w", err)
@@ -93,7 +104,12 @@ func lockRunDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start sentinel: %w", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		if err = again(func() error { return syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }); !errors.Is(err, syscall.EWOULDBLOCK) || time.Since(start) > lockWait {
+			break
+		}
+	}
+	if err != nil {
 		_ = lock.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("start sentinel: another one already runs on %s", dir)

@@ -63,6 +63,7 @@ func listen(name string) (net.Listener, error) {
 func serve(ctx context.Context, l net.Listener, w *watchdog) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT "+remote.PathWant, func(rw http.ResponseWriter, r *http.Request) { putWant(ctx, w, rw, r) })
+	mux.HandleFunc("POST "+remote.PathHandOver, func(rw http.ResponseWriter, r *http.Request) { handOver(ctx, w, rw, r) })
 	mux.HandleFunc("GET "+remote.PathState, func(rw http.ResponseWriter, r *http.Request) {
 		s, _ := w.board.read()
 		answer(rw, http.StatusOK, s)

@@ -16,7 +16,7 @@ func (w *watchdog) state() remote.State {
 	s := remote.State{
 		PID: os.Getpid(), Build: w.build, HAProxyUp: w.down == nil,
 		Peers: w.peers(), Neighbors: w.frr.Neighbors(), FRR: w.frr.Daemons(),
-		Held: w.heldOfWanted(), Announced: w.announced(),
+		Held: w.heldOfWanted(), Announced: w.announced(), Deaf: w.hearing.deaf, Stays: w.stays(),
 	}
 	down := w.down
 	if w.want.Gate.PID == 0 {

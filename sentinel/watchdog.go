@@ -25,6 +25,7 @@ type watchdog struct {
 	build    string
 	deadMan  []string
 	wantFile string
+	heirFile string // is there while the sentinel before has handed over
 	speaker  *gobgp.Speaker
 	frr      *frr.Speaker
 	events   chan func()
@@ -45,13 +46,15 @@ type watchdog struct {
 	bfd          map[string]bool // peers, by name, that BFD has ever reached
 	speakerTrack string          // last value written
 
+	handedOver bool // another sentinel comes: end, and leave everything as it is
+
 	faults struct{ addresses, guard, track, speakerTrack, save, speaker, frr error }
 }
 
 func newWatchdog(opts Options, speaker *gobgp.Speaker, frr *frr.Speaker) *watchdog {
 	return &watchdog{
 		log: opts.Logger.With("component", "sentinel"), build: opts.Build, deadMan: opts.DeadMan,
-		wantFile: filepath.Join(opts.RunDir, remote.WantFile), speaker: speaker, frr: frr,
+		wantFile: filepath.Join(opts.RunDir, remote.WantFile), heirFile: filepath.Join(opts.RunDir, remote.HeirFile), speaker: speaker, frr: frr,
 		events: make(chan func()), board: newBoard(), down: errNoHAProxy, unwatch: func() {}, bfd: make(map[string]bool),
 	}
 }
@@ -71,6 +74,9 @@ func (w *watchdog) loop(ctx context.Context) error {
 		w.board.post(w.state())
 		if !w.await(ctx, retry.C, beat.C) {
 			return w.stop()
+		}
+		if w.handedOver {
+			return w.leave()
 		}
 	}
 }
@@ -213,6 +219,9 @@ func (w *watchdog) settle(ctx context.Context) bool {
 // speak hands each speaker its part of what the gate lets through. GoBGP
 // comes first: it never has to wait for another process.
 func (w *watchdog) speak(ctx context.Context) {
+	if w.held == nil && w.faults.addresses == nil {
+		return // the kernel has not told yet, and what FRR announces from before shall not flap
+	}
 	wanted := admitAll(w.want.Routing, w.down == nil, w.held)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()

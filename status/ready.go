@@ -70,6 +70,12 @@ func (r *Report) components() []component {
 	if len(s.Peers) > 0 {
 		peers = fmt.Sprintf("%d of %d peers established", established, len(s.Peers))
 	}
+	if s.Outdated != "" {
+		peers += "; " + s.Outdated
+	}
+	if s.Deaf {
+		peers += "; no router hears this node"
+	}
 	list := []component{
 		{"haproxy", h.State, text(h.Error), work, h.PID},
 		{"keepalived", k.State, text(k.Error), fmt.Sprintf("reloads %d", k.Reloads), k.PID},

@@ -99,6 +99,10 @@ type Speaker struct {
 	PID   int             `json:"pid"`
 	Error *string         `json:"error"`
 	Peers map[string]Peer `json:"peers"`
+	// Outdated is why a sentinel of another version is still there; "" = it is of
+	// the controller's.
+	Outdated string `json:"outdated,omitempty"`
+	Deaf     bool   `json:"deaf,omitempty"` // no router hears this node, though some should
 }
 
 // Peer is one BGP session.

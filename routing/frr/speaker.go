@@ -162,14 +162,7 @@ func (s *Speaker) Close() error {
 	defer cancel()
 	var errs []error
 	if s.want.NeedsFRR() {
-		silent := s.want
-		silent.Prefixes = nil
-		if silent.OSPF != nil {
-			quiet := *silent.OSPF
-			quiet.Prefixes = nil
-			silent.OSPF = &quiet
-		}
-		_, err := s.set(ctx, silent)
+		_, err := s.set(ctx, silent(s.want))
 		errs = append(errs, err)
 	}
 	var wait sync.WaitGroup

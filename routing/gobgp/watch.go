@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	api "github.com/osrg/gobgp/v3/api"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/vipilot/vipilot/routing"
 )
@@ -92,6 +93,9 @@ func (s *Speaker) peerState(address netip.Addr, p *api.Peer) routing.PeerState {
 		for _, f := range p.GetAfiSafis() {
 			st.PrefixesAnnounced += int(f.GetState().GetAdvertised())
 		}
+		st.KeepsRoutes = slices.ContainsFunc(p.GetState().GetRemoteCap(), func(c *anypb.Any) bool {
+			return c.MessageIs(new(api.GracefulRestartCapability))
+		})
 		return st
 	case api.PeerState_OPENSENT, api.PeerState_OPENCONFIRM:
 		st.Error = "connected, but the router does not answer: check its ttl_security, or its load"

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"path/filepath"
 	"sync"
@@ -36,6 +35,7 @@ type ClientOptions struct {
 type Status struct {
 	Running bool
 	PID     int
+	Adopted bool  // another controller started it
 	Err     error // the last failure, nil once it was overcome
 }
 
@@ -51,6 +51,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	process *supervise.Process
+	adopted *supervise.Process // the last one that was there before
 	err     error
 	state   State
 	known   bool   // state is of the living process
@@ -65,13 +66,9 @@ func NewClient(opts ClientOptions) *Client {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	opts.Spec.Record = filepath.Join(opts.RunDir, Record)
-	socket := filepath.Join(opts.RunDir, Socket)
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}
 	return &Client{
 		opts: opts, log: opts.Logger.With("component", "sentinel"),
-		http: &http.Client{Transport: transport}, changes: make(chan struct{}, 1),
+		http: &http.Client{Transport: overSocket(opts.RunDir)}, changes: make(chan struct{}, 1),
 	}
 }
 
@@ -158,7 +155,7 @@ func (c *Client) Status() Status {
 	defer c.mu.Unlock()
 	s := Status{Err: c.err}
 	if c.process != nil {
-		s.Running, s.PID = true, c.process.PID
+		s.Running, s.PID, s.Adopted = true, c.process.PID, c.process == c.adopted
 	}
 	return s
 }

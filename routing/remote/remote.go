@@ -37,7 +37,12 @@ type State struct {
 	Neighbors map[string]routing.NeighborState `json:"neighbors,omitempty"`
 	FRR       map[string]routing.DaemonState   `json:"frr,omitempty"` // its daemons that are used
 	Error     string                           `json:"error,omitempty"`
-	Build     string                           `json:"build,omitempty"` // version of the sentinel's program
+	// Deaf: no router hears this node, though some should.
+	Deaf bool `json:"deaf,omitempty"`
+	// Stays is why the sentinel cannot be replaced now without a route lost; ""
+	// = it can.
+	Stays string `json:"stays,omitempty"`
+	Build string `json:"build,omitempty"` // version of the sentinel's program
 }
 
 // Answer is what a PUT of a Want brings back: the state it led to.
@@ -51,12 +56,17 @@ const (
 	Socket     = "sentinel.sock"      // 0600
 	Record     = "sentinel.json"      // internal/supervise's
 	WantFile   = "sentinel.want.json" // 0600, holds passwords
-	LockFile   = "sentinel.lock"
-	SpeakerAPI = "speaker.sock" // GoBGP's own gRPC API, for reading
+	LockFile   = "sentinel.lock"      // held by the sentinel that lives
+	HeirFile   = "sentinel.heir"      // left by one that handed over
+	SpeakerAPI = "speaker.sock"       // GoBGP's own gRPC API, for reading
 
 	PathWant  = "/v1/want"  // PUT a Want, get an Answer
 	PathState = "/v1/state" // GET a State
 	PathWatch = "/v1/watch" // GET a State now and on every change, one JSON a line
+
+	// PathHandOver ends the sentinel on POST and leaves everything as it is for
+	// the next one: routes, FRR, the track file.
+	PathHandOver = "/v1/hand-over"
 
 	// Heartbeat is the longest silence of a watch.
 	Heartbeat = 10 * time.Second

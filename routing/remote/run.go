@@ -127,6 +127,9 @@ func (c *Client) find() (*supervise.Process, error) {
 		return nil, err
 	}
 	c.log.Info("sentinel adopted", "pid", p.PID)
+	c.mu.Lock()
+	c.adopted = p
+	c.mu.Unlock()
 	c.took(p)
 	return p, nil
 }
