@@ -350,7 +350,7 @@ func TestGettingStarted(t *testing.T) {
 	if report.VIPs["intra"].Role != "master" {
 		t.Errorf("lb1 is drained, and lb2 is %s", report.VIPs["intra"].Role)
 	}
-	f.lossless("drain", load)
+	f.relieved("drain", load)
 	do("drain node --undo", at...)
 	f.awaitStatus(f.LB1, "the VIP back", 15*time.Second, func(r status.Report) error {
 		if r.VIPs["intra"].Role != "master" {

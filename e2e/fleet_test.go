@@ -251,6 +251,25 @@ func (f *fleet) lossless(what string, r *lab.Running) {
 	}
 }
 
+// maxInFlight is how many requests may be on their way at the very moment the
+// router changes to another node: their connections are the old node's, and
+// the new one refuses them, see docs/decisions/0009.
+const maxInFlight = 3
+
+// relieved ends a load under which one node took a VIP over from another in
+// order, and fails the test when more was lost than was in flight.
+func (f *fleet) relieved(what string, r *lab.Running) {
+	f.t.Helper()
+	seen := r.Stop()
+	f.t.Logf("%s: %v", what, seen)
+	if seen.Failed > maxInFlight || seen.Failed > seen.Errors["reset"] {
+		f.t.Errorf("%s: %d of %d requests failed: %v", what, seen.Failed, seen.OK+seen.Failed, seen.Errors)
+	}
+	if seen.OK == 0 {
+		f.t.Errorf("%s: no request was answered", what)
+	}
+}
+
 // steady lets a load run for a while: long enough that a late fault shows.
 func (f *fleet) steady(d time.Duration) {
 	select {
