@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
@@ -21,7 +22,7 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 		Name: service.Name, Mode: haproxy.TCP,
 		Drain: b.Drain, Balance: b.Balance, StickyCookie: b.StickyCookie, StickyName: pinsByName(service), MaxConn: b.MaxConn, Retries: b.Retries,
 		StickySource: b.StickySource, SlowStart: b.SlowStart, ProxyProtocol: haproxy.ProxyVersion(b.ProxyProtocol),
-		Connect: b.Timeouts.Connect, Server: b.Timeouts.Server, Queue: b.Timeouts.Queue, Tunnel: b.Timeouts.Tunnel,
+		Connect: b.Timeouts.Connect, Server: b.Timeouts.Server, Queue: b.Timeouts.Queue, Tunnel: tunnelOf(service),
 	}
 	if service.HTTP != nil {
 		want.Mode = haproxy.HTTP
@@ -54,6 +55,20 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 		want.Servers = append(want.Servers, server)
 	}
 	return want
+}
+
+// tunnelOf is how long a session that is no request may be silent, 0 = as long
+// as HAProxy lets it. HAProxy asks its tunnel timeout alone about every session
+// of TCP, so that the other two must speak through it.
+func tunnelOf(service config.Service) time.Duration {
+	t := service.Backend.Timeouts
+	if t.Tunnel > 0 || service.TCP == nil {
+		return t.Tunnel
+	}
+	if t.Client > 0 && t.Server > 0 {
+		return min(t.Client, t.Server)
+	}
+	return max(t.Client, t.Server)
 }
 
 // serverState: a container that is stopping gets nothing new at all, a drained

@@ -172,20 +172,59 @@ func backendCause(o, n *Backend) string {
 	return ""
 }
 
+// meanwhile is the backend with as many of the servers wanted in n as it can
+// have before the reload, which may be refused for hours: all that leave or
+// change their state, and those that come, if both speak to servers in the same
+// way. It stays as it is where no server would be left ready.
+func (b *Backend) meanwhile(n *Backend) *Backend {
+	var servers []Server
+	for have, want := range pairs(b.Servers, n.Servers, serverName) {
+		switch {
+		case want == nil:
+		case have == nil:
+			if !want.isFixed() && b.speaksLike(n) {
+				servers = append(servers, *want)
+			}
+		default:
+			stays := *have
+			stays.State, stays.Weight = want.State, want.Weight
+			servers = append(servers, stays)
+		}
+	}
+	isReady := func(s Server) bool { return s.State == Ready }
+	if slices.Equal(servers, b.Servers) || !slices.ContainsFunc(servers, isReady) && slices.ContainsFunc(b.Servers, isReady) {
+		return b
+	}
+	m := *b
+	m.Servers = servers
+	return &m
+}
+
+// speaksLike reports whether both backends say the same to a server that is
+// new: one that waits for TLS must not be met without.
+func (b *Backend) speaksLike(n *Backend) bool {
+	return b.Mode == n.Mode && b.H2 == n.H2 && b.ProxyProtocol == n.ProxyProtocol && b.Place == n.Place && reflect.DeepEqual(b.TLS, n.TLS)
+}
+
 // reachable is as much of want as runtime updates can make of have: what stands
 // meanwhile when a reload is due but must wait, or fails.
 func reachable(have, want Config) Config {
 	got := Config{Closing: have.Closing, MaxConn: have.MaxConn, Peers: have.Peers, Raw: have.Raw, Tier: have.Tier}
 	known := make(map[string]bool, len(have.Backends))
 	for o, n := range pairs(have.Backends, want.Backends, backendName) {
+		var b *Backend
 		switch {
 		case o == nil:
 			continue
-		case n == nil || backendCause(*o, *n) != "":
-			n = o
+		case n == nil:
+			b = *o
+		case backendCause(*o, *n) != "":
+			b = (*o).meanwhile(*n)
+		default:
+			b = *n
 		}
-		known[(*n).Name] = true
-		got.Backends = append(got.Backends, *n)
+		known[b.Name] = true
+		got.Backends = append(got.Backends, b)
 	}
 	for o, n := range pairs(have.Frontends, want.Frontends, frontendName) {
 		if o == nil {

@@ -3,6 +3,7 @@ package haproxy
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -100,6 +101,42 @@ func TestReachableTakesServers(t *testing.T) {
 	got := reachable(base(), want)
 	if len(got.Backends) != 2 || len(got.Backends[0].Servers) != 1 || len(got.Frontends[0].Routes) != 2 {
 		t.Errorf("reachable = %+v", got)
+	}
+}
+
+// A backend that waits for a reload, or whose reload is refused, follows its
+// endpoints meanwhile.
+func TestReachableTakesServersOfWhatWaits(t *testing.T) {
+	s3 := ready("s3", "10.77.0.11:9")
+	for _, test := range []struct {
+		name   string
+		change func(*Backend)
+		want   string
+	}{
+		{"one comes", func(b *Backend) { b.Servers = append(b.Servers, s3) }, "s1 ready, s2 ready, s3 ready"},
+		{"one leaves", func(b *Backend) { b.Servers = b.Servers[1:] }, "s2 ready"},
+		{"one is drained", func(b *Backend) { b.Servers[0].State = Drain }, "s1 drain, s2 ready"},
+		{"another comes for all", func(b *Backend) { b.Servers = []Server{s3} }, "s3 ready"},
+		{"another comes that is not understood yet", func(b *Backend) { b.ProxyProtocol, b.Servers = ProxyV2, []Server{b.Servers[0], s3} }, "s1 ready"},
+		{"only such come", func(b *Backend) { b.TLS, b.Servers = new(BackendTLS), []Server{s3} }, "s1 ready, s2 ready"},
+		{"all are drained", func(b *Backend) { b.Servers[0].State, b.Servers[1].State = Maint, Maint }, "s1 ready, s2 ready"},
+		{"nothing", func(*Backend) {}, "s1 ready, s2 ready"},
+	} {
+		want := clone(base())
+		want.Backends[0].Balance = "leastconn"
+		test.change(want.Backends[0])
+		have := base()
+		got := reachable(have, want)
+		var servers []string
+		for _, s := range got.Backends[0].Servers {
+			servers = append(servers, s.Name+" "+string(s.State))
+		}
+		if text := strings.Join(servers, ", "); text != test.want || structural(have, got) != "" {
+			t.Errorf("%s: %s, want %s (%s)", test.name, text, test.want, structural(have, got))
+		}
+		if test.name == "nothing" && got.Backends[0] != have.Backends[0] {
+			t.Error("a backend of which nothing changes has lost its identity")
+		}
 	}
 }
 

@@ -301,6 +301,7 @@ func TestE2EBackup(t *testing.T) {
 // A client of a TCP service keeps its server by its address, across runtime
 // updates and a reload, and gets another one when that leaves.
 func TestE2EStickySourceOfTCP(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	port := freePort(t)
 	a, b, c := app(t, "a"), app(t, "b"), app(t, "c")
