@@ -47,12 +47,12 @@ func TestClassification(t *testing.T) {
 		{"client certificates asked for", func(c *Config) { c.Frontends[0].Certificates[0].Client = &ClientCheck{CA: Bundle{Name: "ca"}} },
 			"frontend f: certificate c: hosts or client certificates changed"},
 		{"TLS ends", func(c *Config) { c.Frontends[0].Certificates = nil }, "frontend f: TLS ends"},
-		{"another profile", func(c *Config) { c.Frontends[0].Profile = Modern }, "frontend f: profile unset became modern"},
+		{"another profile", func(c *Config) { c.Frontends[0].Profile = Modern }, "frontend f: http.tls.profile unset became modern"},
 		{"TLS to the servers", func(c *Config) { c.Backends[0].TLS = new(BackendTLS) }, "backend a: TLS to the servers changed"},
 		{"first wildcard", func(c *Config) { c.Frontends[0].Routes[0].Host = "*.example.net" }, "frontend f: kind of routes changed"},
 		{"first redirect", func(c *Config) { c.Frontends[0].Redirects = []Route{{Host: "r.example.net"}} }, "frontend f: kind of routes changed"},
 		{"bind", func(c *Config) { c.Frontends[0].Binds = append(c.Frontends[0].Binds, bind("203.0.113.11:80")) }, "frontend f: binds changed"},
-		{"timeout", func(c *Config) { c.Frontends[0].ClientTimeout = time.Second }, "frontend f: client_timeout 0s became 1s"},
+		{"timeout", func(c *Config) { c.Frontends[0].ClientTimeout = time.Second }, "frontend f: timeouts.client 0s became 1s"},
 		{"frontend added", func(c *Config) {
 			c.Frontends = append(c.Frontends, Frontend{Name: "g", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:81")}, Default: "a"})
 		}, "frontend g added"},
