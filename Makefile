@@ -1,13 +1,12 @@
 # vipilot. `make demo` shows it, `make test` proves it; both want root and Debian.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 20s
 DEB_ARCH ?= $(shell go env GOARCH)
 HAPROXY3 := TestFirstRequest|TestScale|TestRollingReplacement|TestDrainKeepsRequests|TestControllerKill|TestNewServiceUnderLoad|TestCertificateFile|TestACME|TestNothingLost|TestTierScale
 IMAGES := TestImage|TestSideCar
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help setup build test man deb image release unit e2e e2e-image e2e-haproxy3 demo demo-down faults bench bench-scale fuzz lint golden screenshots docs clean
+.PHONY: help setup build test man deb image release reproduce audit licences unit e2e e2e-image e2e-haproxy3 demo demo-down faults bench bench-scale fuzz lint golden screenshots docs clean
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
@@ -15,7 +14,7 @@ setup: ## install what tests and demo need and the machine lacks (apt)
 	@e2e/setup.sh
 
 build: ## build the static binary bin/vipilot
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/vipilot .
+	VERSION=$(VERSION) deploy/build.sh $$(go env GOHOSTARCH) bin/vipilot
 
 test: setup lint ## everything but the image and the fault matrix; fails, and never skips, where something cannot run
 	go test -race -timeout 10m ./...
@@ -25,19 +24,17 @@ man: build ## manual pages and shell completions, in bin/
 	bin/vipilot man -o bin
 
 deb: build ## Debian package of this machine's architecture (DEB_ARCH=arm64 for the other), in bin/
-	CGO_ENABLED=0 GOARCH=$(DEB_ARCH) go build -trimpath -ldflags '$(LDFLAGS)' -o bin/linux/$(DEB_ARCH)/vipilot .
+	VERSION=$(VERSION) deploy/build.sh $(DEB_ARCH) bin/linux/$(DEB_ARCH)/vipilot
 	VIPILOT_MAN=bin/vipilot deploy/deb.sh bin/linux/$(DEB_ARCH)/vipilot $(VERSION) $(DEB_ARCH) bin
 
 image: ## container image vipilot:VERSION, with its size (PLATFORMS=linux/amd64,linux/arm64 IMAGE=… pushes one for both)
 	@VERSION=$(VERSION) deploy/image.sh
 
-release: man ## what a release holds, in bin/
-	@$(MAKE) --no-print-directory deb DEB_ARCH=amd64
-	@$(MAKE) --no-print-directory deb DEB_ARCH=arm64
-	@$(MAKE) --no-print-directory audit
-	go run ./internal/inventory -sbom bin/vipilot >bin/sbom.cdx.json
-	go run ./internal/inventory -texts bin/vipilot >bin/THIRD_PARTY_LICENSES
-	cd bin && sha256sum *.deb sbom.cdx.json THIRD_PARTY_LICENSES >SHA256SUMS
+release: audit ## what a release holds, for amd64 and arm64, in bin/release
+	deploy/release.sh $(VERSION) bin/release
+
+reproduce: ## make the release twice, from nothing and elsewhere, and compare every byte
+	deploy/reproduce.sh $(VERSION)
 
 unit: ## tests that need neither root nor daemons
 	go test ./...
@@ -70,7 +67,7 @@ bench: setup ## print the figures
 bench-scale: setup ## of the figures, those for 1,000 to 50,000 containers on simulated engines
 	@go run ./e2e/bench -scale
 
-fuzz: ## every fuzz target for FUZZTIME
+fuzz: ## every fuzz target for FUZZTIME (20s)
 	@grep -rno --include='*_test.go' 'func Fuzz[A-Za-z0-9]*' . | sed 's/:[0-9]*:func / /' | while read -r file name; do \
 		go test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) "$$(dirname "$$file")" || exit 1; done
 
@@ -87,11 +84,11 @@ screenshots: setup ## take the pictures of docs/images anew
 docs: ## write the generated documentation anew
 	go test ./config -run TestSchemaFiles -update
 
-audit: build ## modules unchanged, licences listed, no known vulnerability (the last needs vuln.go.dev)
-	go mod verify
-	@go run ./internal/inventory -page bin/vipilot | diff docs/licences.md - || { echo "docs/licences.md is out of date: go run ./internal/inventory -page bin/vipilot >docs/licences.md" >&2; exit 1; }
-	@if curl -fsS -m 10 -o /dev/null https://vuln.go.dev/index/db.json; then go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...; \
-	else echo "audit: NOT LOOKED FOR vulnerabilities: vuln.go.dev cannot be reached from here"; fi
+audit: ## modules unchanged, licences listed, no known vulnerability (VULNDB=file:///… is a copy of the database)
+	@deploy/audit.sh
+
+licences: build ## write docs/licences.md anew
+	go run ./internal/inventory -page bin/vipilot >docs/licences.md
 
 clean: ## remove what was built
 	rm -rf bin

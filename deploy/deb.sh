@@ -29,6 +29,7 @@ date=$(date -u -R -d "@$SOURCE_DATE_EPOCH")
 printf 'vipilot (%s) unstable; urgency=medium\n\n  * What changed: /usr/share/doc/vipilot/NEWS.md.gz\n\n -- The vipilot authors <vipilot@example.org>  %s\n' "$version" "$date" >"$tree/changes"
 zip "$tree/changes" usr/share/doc/vipilot/changelog.gz
 zip "$here/../CHANGELOG.md" usr/share/doc/vipilot/NEWS.md.gz
+[ -z "${VIPILOT_LICENSES:-}" ] || zip "$VIPILOT_LICENSES" usr/share/doc/vipilot/THIRD_PARTY_LICENSES.gz
 
 # The pages are the same for every architecture, so any vipilot may write them.
 ${VIPILOT_MAN:-$binary} man -o "$tree/pages"

@@ -2,7 +2,6 @@
 package deploy
 
 import (
-	"bytes"
 	"cmp"
 	"os"
 	"os/exec"
@@ -34,7 +33,7 @@ func run(t *testing.T, name string, args ...string) string {
 func program(t *testing.T, arch string) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "vipilot")
-	run(t, "env", "CGO_ENABLED=0", "GOARCH="+arch, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", to, "..")
+	run(t, "sh", "-c", `cd .. && deploy/build.sh "${1:-$(go env GOHOSTARCH)}" "$2"`, "sh", arch, to)
 	return to
 }
 
@@ -64,14 +63,7 @@ func tree(t *testing.T) string {
 func TestDebian(t *testing.T) {
 	onDaemons(t)
 	binary := program(t, "")
-	first, second := debian(t, binary, "v1.2.0-3-gabcdef0"), debian(t, binary, "v1.2.0-3-gabcdef0")
-	a, err := os.ReadFile(first)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b, _ := os.ReadFile(second); !bytes.Equal(a, b) {
-		t.Error("two packages of the same program differ")
-	}
+	first := debian(t, binary, "v1.2.0-3-gabcdef0")
 	if name := filepath.Base(first); name != "vipilot_1.2.0+3+gabcdef0_amd64.deb" {
 		t.Errorf("package is named %s", name)
 	}

@@ -1,17 +1,14 @@
 // Inventory says what a binary of vipilot is made of: as a CycloneDX bill of
 // materials (-sbom), as the page docs/licences.md (-page), or with the texts of all
 // licences (-texts). It reads the build information in the binary and the module
-// cache, and asks nobody.
+// cache, and asks nobody. With -advisories it judges what govulncheck found.
 //
 //	go run ./internal/inventory -sbom bin/vipilot >sbom.json
 package main
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"debug/buildinfo"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -27,21 +24,35 @@ import (
 
 func main() {
 	sbom, texts, page := flag.Bool("sbom", false, "write CycloneDX JSON"), flag.Bool("texts", false, "write all licences"), flag.Bool("page", false, "write docs/licences.md")
+	findings := flag.Bool("advisories", false, "read the output of govulncheck -format json; fail where a person has to act")
+	version := flag.String("version", "", "what the bill says the binary's version is")
 	flag.Parse()
-	write := map[bool]func(io.Writer, string, *debug.BuildInfo, []part) error{*sbom: writeSBOM, *texts: writeTexts, *page: writePage}[true]
-	if err := run(os.Stdout, flag.Arg(0), write); err != nil {
+	write := map[bool]writer{*sbom: writeSBOM, *texts: writeTexts, *page: writePage}[true]
+	err := error(nil)
+	if *findings {
+		err = judge(os.Stdout, os.Stdin, accepted)
+	} else {
+		err = run(os.Stdout, flag.Arg(0), *version, write)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "inventory:", err)
 		os.Exit(1)
 	}
 }
 
-func run(w io.Writer, binary string, write func(io.Writer, string, *debug.BuildInfo, []part) error) error {
+// writer writes one form of the inventory.
+type writer func(io.Writer, string, *debug.BuildInfo, []part) error
+
+func run(w io.Writer, binary, version string, write writer) error {
 	if write == nil || binary == "" {
-		return errors.New("usage: inventory (-sbom | -texts | -page) BINARY")
+		return errors.New("usage: inventory (-sbom | -texts | -page) BINARY, or inventory -advisories")
 	}
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return err
+	}
+	if version != "" {
+		info.Main.Version = version
 	}
 	parts, err := parts(info)
 	if err != nil {
@@ -137,7 +148,7 @@ func licenceOf(files []string) (string, error) {
 }
 
 func writePage(w io.Writer, _ string, _ *debug.BuildInfo, parts []part) error {
-	fmt.Fprint(w, "# Licences\n\n<!-- Written by \"make docs\" from the modules linked into the binary. Do not edit. -->\n\n"+
+	fmt.Fprint(w, "# Licences\n\n<!-- Written by \"make licences\" from the modules linked into the binary. Do not edit. -->\n\n"+
 		"vipilot is under Apache-2.0. These modules are linked into its binary; their texts are in THIRD_PARTY_LICENSES of a release.\n"+
 		"HAProxy, keepalived and FRR are programs of their own (GPL-2.0) that it starts.\n\n| module | licence |\n|---|---|\n")
 	for _, p := range parts {
@@ -157,30 +168,4 @@ func writeTexts(w io.Writer, _ string, _ *debug.BuildInfo, parts []part) error {
 		}
 	}
 	return nil
-}
-
-// writeSBOM writes CycloneDX 1.5, without a serial number or a time: equal
-// binaries give equal bills.
-func writeSBOM(w io.Writer, binary string, info *debug.BuildInfo, parts []part) error {
-	type object = map[string]any
-	data, err := os.ReadFile(binary)
-	if err != nil {
-		return err
-	}
-	sum := sha256.Sum256(data)
-	purl := func(path, version string) string { return "pkg:golang/" + path + "@" + version }
-	components := []object{{"type": "library", "bom-ref": purl("std", info.GoVersion), "name": "std", "version": info.GoVersion, "purl": purl("std", info.GoVersion),
-		"licenses": []object{{"expression": "BSD-3-Clause"}}}}
-	refs := []string{purl("std", info.GoVersion)}
-	for _, p := range parts {
-		refs = append(refs, purl(p.path, p.version))
-		components = append(components, object{"type": "library", "bom-ref": purl(p.path, p.version), "name": p.path, "version": p.version, "purl": purl(p.path, p.version),
-			"licenses": []object{{"expression": p.licence}}, "properties": []object{{"name": "go:sum", "value": p.sum}}})
-	}
-	whole := object{"type": "application", "bom-ref": "vipilot", "name": info.Main.Path, "version": info.Main.Version,
-		"licenses": []object{{"expression": "Apache-2.0"}}, "hashes": []object{{"alg": "SHA-256", "content": hex.EncodeToString(sum[:])}}}
-	e := json.NewEncoder(w)
-	e.SetIndent("", " ")
-	return e.Encode(object{"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "metadata": object{"component": whole},
-		"components": components, "dependencies": []object{{"ref": "vipilot", "dependsOn": refs}}})
 }
