@@ -124,7 +124,7 @@ func (l *loop) placeAndAnnounce(ctx context.Context, want *Desired, errs stepErr
 	errs.router = errors.Join(errs.router, err)
 	note("sentinel", told)
 
-	want.VRRP.TrackFile, want.VRRP.SpeakerFile = trackFile, speakerFile
+	want.VRRP = watched(want.VRRP, l.opts.RunDir)
 	changed, err := l.election.Set(ctx, want.VRRP)
 	errs.election = err
 	note("keepalived", changed)

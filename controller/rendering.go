@@ -19,6 +19,7 @@ import (
 	"github.com/vipilot/vipilot/haproxy"
 	"github.com/vipilot/vipilot/render"
 	"github.com/vipilot/vipilot/routing/frr"
+	"github.com/vipilot/vipilot/routing/remote"
 	"github.com/vipilot/vipilot/vrrp"
 )
 
@@ -62,7 +63,7 @@ func (d *Desired) files(runDir string) (map[string][]byte, error) {
 	}
 	out := map[string][]byte(files)
 	if election := d.VRRP; len(election.Instances)+len(election.Virtual) > 0 {
-		election.TrackFile, election.SpeakerFile = trackFile(runDir), speakerTrackFile(runDir)
+		election = watched(election, runDir)
 		if out["keepalived.conf"], err = vrrp.Render(election, filepath.Join(runDir, "keepalived")); err != nil {
 			return nil, err
 		}
@@ -224,7 +225,7 @@ func askFor(ctx context.Context, cfg *config.Config, node, dir string) ([]Remark
 	if len(want.VRRP.Instances)+len(want.VRRP.Virtual) > 0 {
 		keepalived := Remark{Node: node, Daemon: "keepalived"}
 		if stand, ok := standIn(want.VRRP); ok {
-			stand.TrackFile, stand.SpeakerFile = trackFile(dir), speakerTrackFile(dir)
+			stand = watched(stand, dir)
 			if files["keepalived.conf"], err = vrrp.Render(stand, filepath.Join(dir, "keepalived")); err != nil {
 				return nil, err
 			}
@@ -293,3 +294,10 @@ func WriteFiles(dir string, files map[string][]byte) error {
 func trackFile(runDir string) string { return filepath.Join(runDir, "haproxy.track") }
 
 func speakerTrackFile(runDir string) string { return filepath.Join(runDir, "speaker.track") }
+
+// watched has keepalived follow what the sentinel of runDir says, and whether it
+// lives.
+func watched(want vrrp.Config, runDir string) vrrp.Config {
+	want.TrackFile, want.SpeakerFile, want.LifeFile = trackFile(runDir), speakerTrackFile(runDir), filepath.Join(runDir, remote.LockFile)
+	return want
+}

@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vipilot/vipilot/routing/remote"
 	"github.com/vipilot/vipilot/routing/routingtest"
 )
 
@@ -22,8 +24,9 @@ func TestE2EKeepalived(t *testing.T) {
 	b.set()
 	track := filepath.Join(b.dir, "track")
 	config := filepath.Join(b.dir, "keepalived.conf")
-	text := "global_defs {\n}\nvrrp_track_file haproxy {\n file " + track + "\n weight 0\n}\nvrrp_instance V {\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority 100\n advert_int 0.2\n version 3\n" +
-		" virtual_ipaddress {\n " + vip + "/32\n }\n track_file {\n haproxy\n }\n}\n"
+	text := "global_defs {\n script_user root\n enable_script_security\n}\nvrrp_script watched {\n script \"/bin/sh -c '! flock -s -n " + filepath.Join(b.dir, remote.LockFile) +
+		" true'\"\n interval 2\n fall 2\n}\nvrrp_track_file haproxy {\n file " + track + "\n weight 0\n}\nvrrp_instance V {\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority 100\n advert_int 0.2\n version 3\n" +
+		" virtual_ipaddress {\n " + vip + "/32\n }\n track_file {\n haproxy\n }\n track_script {\n watched\n }\n}\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +52,7 @@ func TestE2EKeepalived(t *testing.T) {
 	}
 	fault := func(what string) {
 		t.Helper()
-		t.Logf("%s: VIP given up after %s", what, b.Eventually(what, quick, func() bool { return !held() }))
+		t.Logf("%s: VIP given up after %s", what, b.Eventually(what, slow, func() bool { return !held() }))
 		b.Eventually(what+": withdrawn", quick, func() bool { return !b.HasRoute(vip) })
 	}
 	master("start")
@@ -64,6 +67,27 @@ func TestE2EKeepalived(t *testing.T) {
 	b.connect()
 	b.set()
 	master("new sentinel")
+
+	// Killed together with its dead man's switch and the controller: nobody is left
+	// to write, and keepalived finds the lock free.
+	b.cancel()
+	pid := b.client.Status().PID
+	child := 0
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // of each thread
+	for _, list := range lists {
+		children, _ := os.ReadFile(list)
+		_, _ = fmt.Sscan(string(children), &child)
+	}
+	if child == 0 {
+		t.Fatal("there is no dead man's switch")
+	}
+	_ = syscall.Kill(pid, syscall.SIGSTOP) // or it would start another one
+	_ = syscall.Kill(child, syscall.SIGKILL)
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	fault("all killed")
+	if b.track() != "0" {
+		t.Errorf("track file %q: somebody was left", b.track())
+	}
 }
 
 // TestE2EGracefulRestart: with it on, a sentinel that comes back in time loses no route.

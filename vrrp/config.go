@@ -14,7 +14,10 @@ type Config struct {
 	// hears the node, and 0 else. Announced instances that preempt then have the
 	// lowest priorities. "" = none.
 	SpeakerFile string
-	Yield       bool // any other node may have the addresses; switched without a reload
+	// LifeFile is absolute; the sentinel holds a lock (flock) on it while it lives,
+	// and without it the addresses are given up after some seconds. "" = none.
+	LifeFile string
+	Yield    bool // any other node may have the addresses; switched without a reload
 	// Virtual are the UDP services, which a keepalived of its own carries: what
 	// changes there never touches the election.
 	Virtual []VirtualServer

@@ -28,6 +28,7 @@ const (
 type file struct {
 	Node, FIFO                        string
 	TrackFile, SpeakerFile, YieldFile string
+	LifeFile                          string
 	GARP                              garpText
 	Paces                             []paceText
 	Instances                         []instanceText
@@ -67,7 +68,7 @@ func Render(want Config, runDir string) ([]byte, error) {
 // renderElection is the part that the VRRP process acts upon.
 func renderElection(want Config, runDir string) ([]byte, error) {
 	f := file{Node: want.Node, FIFO: filepath.Join(runDir, fifoFile), TrackFile: want.TrackFile,
-		SpeakerFile: want.SpeakerFile, YieldFile: filepath.Join(runDir, yieldFile),
+		SpeakerFile: want.SpeakerFile, LifeFile: want.LifeFile, YieldFile: filepath.Join(runDir, yieldFile),
 		GARP: DefaultGARP.text(), Paces: paces(want.Instances)}
 	for _, i := range want.Instances {
 		text := i.text()

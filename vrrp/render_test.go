@@ -48,7 +48,7 @@ func intra() Instance {
 func goodConfigs() map[string]Config {
 	good := map[string]Config{
 		"none":  {Node: "lb1", TrackFile: "/run/vipilot/track"},
-		"plain": {Node: "lb1.example.net", Instances: []Instance{public()}, TrackFile: "/run/vipilot/track"},
+		"plain": {Node: "lb1.example.net", Instances: []Instance{public()}, TrackFile: "/run/vipilot/track", LifeFile: "/run/vipilot/sentinel.lock"},
 		"announced": {Node: "lb1", TrackFile: "/run/vipilot/track", SpeakerFile: "/run/vipilot/speaker", Instances: []Instance{
 			with(func(i *Instance) { i.Announced = true }),
 			with(func(i *Instance) {
@@ -171,6 +171,7 @@ func TestRenderRefuses(t *testing.T) {
 	for name, c := range map[string]Config{
 		"node":       {Node: "lb1 {"},
 		"track file": {Node: "lb1", TrackFile: `/run/"x`},
+		"life file":  {Node: "lb1", LifeFile: "/run/x y"},
 		"relative":   {Node: "lb1", TrackFile: `run/x`},
 	} {
 		if _, err := Render(c, testRunDir); err == nil {

@@ -39,11 +39,10 @@ func (c Config) validate(runDir string) error {
 	if !pathPattern.MatchString(runDir) {
 		fault("run directory %q: must be absolute, without spaces and quotes", runDir)
 	}
-	if c.TrackFile != "" && (!pathPattern.MatchString(c.TrackFile) || !filepath.IsAbs(c.TrackFile)) {
-		fault("track file %q: must be absolute, without spaces and quotes", c.TrackFile)
-	}
-	if c.SpeakerFile != "" && (!pathPattern.MatchString(c.SpeakerFile) || !filepath.IsAbs(c.SpeakerFile)) {
-		fault("track file %q: must be absolute, without spaces and quotes", c.SpeakerFile)
+	for _, file := range []string{c.TrackFile, c.SpeakerFile, c.LifeFile} {
+		if file != "" && (!pathPattern.MatchString(file) || !filepath.IsAbs(file)) {
+			fault("track file %q: must be absolute, without spaces and quotes", file)
+		}
 	}
 	names, vrids, owners := map[string]bool{}, map[uint8]string{}, map[netip.Addr]string{}
 	for _, i := range c.Instances {
