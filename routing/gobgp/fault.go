@@ -101,6 +101,8 @@ func explain(msg string, f log.Fields) string {
 		if text := notification(f); text != "" {
 			return "closed the session: " + text
 		}
+	case "prefix limit reached":
+		return "closed the session: the router sends more prefixes than any table has; nothing is imported here, so let it send none"
 	case "hold timer expired":
 		return "hold time expired: nothing heard from the router"
 	}

@@ -38,6 +38,7 @@ type Speaker struct {
 	api     *readOnlyAPI
 	faults  *faults
 	changes chan struct{}
+	most    map[*api.Family]uint32 // prefixes that a router may send
 
 	mu        sync.Mutex // held over every change; never taken by a callback of the server's own goroutine
 	closed    bool
@@ -65,7 +66,7 @@ func New(opts Options) (*Speaker, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Speaker{log: log.With("component", "speaker"), changes: make(chan struct{}, 1)}
+	s := &Speaker{log: log.With("component", "speaker"), changes: make(chan struct{}, 1), most: mostPrefixes()}
 	s.faults = newFaults(s.poke)
 	options := []server.ServerOption{server.LoggerOption(&bridge{log: s.log, faults: s.faults})}
 	if opts.APISocket != "" {
