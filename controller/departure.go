@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -17,6 +18,11 @@ type Stage string
 // The stages, in their order.
 const (
 	InService Stage = ""
+	// Reconnecting: HTTP clients are asked to reconnect, and idle connections
+	// are closed, while routers still lead them here. Only where something is
+	// announced that other nodes announce as well: once it is withdrawn, the
+	// packets of a connection come to a node that does not know it.
+	Reconnecting Stage = "reconnecting"
 	// Withdrawing: what other nodes announce at the same time is withdrawn
 	// here, and HTTP clients are asked to reconnect.
 	Withdrawing Stage = "withdrawing"
@@ -26,6 +32,10 @@ const (
 	// Leaving: the controller ends, and nothing is announced any more.
 	Leaving Stage = "leaving"
 )
+
+// reconnectTime is how long clients are asked to reconnect before the first
+// prefix goes: a reload of HAProxy, and what comes on connections until then.
+const reconnectTime = 500 * time.Millisecond
 
 // departure is the way out as the loop goes it.
 type departure struct {
@@ -50,7 +60,16 @@ func (l *loop) depart(ctx context.Context) {
 	case l.in.Stage == Yielding:
 	case l.in.Stage == InService && !l.carriesTraffic():
 		step(Yielding)
+	case l.in.Stage == InService && l.sharesPrefixes():
+		step(Reconnecting)
 	case l.in.Stage == InService:
+		step(Withdrawing)
+	}
+	if l.in.Stage == Reconnecting {
+		if left := l.reconnects() - now.Sub(d.since); left > 0 {
+			l.again(ctx, left)
+			return
+		}
 		step(Withdrawing)
 	}
 	if l.in.Stage != Withdrawing {
@@ -61,6 +80,29 @@ func (l *loop) depart(ctx context.Context) {
 		return
 	}
 	step(Yielding)
+}
+
+// reconnects is how long clients are asked to reconnect. A reload that has to
+// wait for its turn is waited for, but not for ever.
+func (l *loop) reconnects() time.Duration {
+	if l.applied.behind {
+		return 4 * reconnectTime
+	}
+	return reconnectTime
+}
+
+// sharesPrefixes reports whether this node announces what others may announce
+// at the same time.
+func (l *loop) sharesPrefixes() bool {
+	state, _ := l.router.State()
+	for _, vip := range l.in.Config.VIPs {
+		if vip.HA != config.VRRP && slices.ContainsFunc(vip.Addresses, func(a netip.Addr) bool {
+			return slices.Contains(state.Announced, netip.PrefixFrom(a, a.BitLen()))
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 func orInService(s Stage) string {

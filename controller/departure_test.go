@@ -11,8 +11,8 @@ import (
 // anycasting is pair with the anycast VIP on lb1 as well.
 var anycasting = strings.Replace(pair, "nodes: [lb2]", "nodes: [lb1, lb2]", 1)
 
-// TestDrainInOrder: first what others announce too goes and clients are asked
-// to reconnect, then, after the routers had their time, VIPs are handed over;
+// TestDrainInOrder: first clients are asked to reconnect, then what others
+// announce too goes, then, after the routers had their time, VIPs are handed over;
 // a VRRP VIP is announced for as long as this node has it.
 func TestDrainInOrder(t *testing.T) {
 	for name, relief := range map[string]bool{"another node takes over": true, "nobody takes over": false} {
@@ -41,6 +41,9 @@ func TestDrainInOrder(t *testing.T) {
 				}
 				check("in service", 3, false, false)
 				offered(t, l, drained)
+				check("reconnecting", 3, true, false)
+				time.Sleep(reconnectTime)
+				synctest.Wait()
 				check("withdrawing", 2, true, false)
 				time.Sleep(active.Routing.Converge - time.Millisecond)
 				synctest.Wait()

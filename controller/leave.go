@@ -15,7 +15,7 @@ func (l *loop) leave(ctx context.Context) error {
 	l.due = time.Time{} // a round asked for before went with the loop's context
 	if l.in.Config != nil {
 		l.settle(ctx, "leaving")
-		l.pump(ctx, l.in.Config.Routing.Converge+time.Second, func() bool { return l.in.Stage == Yielding })
+		l.pump(ctx, l.in.Config.Routing.Converge+4*reconnectTime+time.Second, func() bool { return l.in.Stage == Yielding })
 		l.pump(ctx, l.patience(), func() bool { return len(l.masterOf()) == 0 })
 		l.in.Stage = Leaving
 		l.settle(ctx, "leaving: withdrawn")
