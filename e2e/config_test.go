@@ -34,7 +34,7 @@ func TestInvalidRevision(t *testing.T) {
 	f.must(f.UpdateConfig(map[string]string{"services.yaml": strings.ReplaceAll(todoService, "todo.example.net", "todo.example.net, shop.example.net")}))
 	f.awaitStatus(f.LB1, "the good revision", 10*time.Second, func(r status.Report) error {
 		if r.Config.Error != nil || r.Config.Revision == before.Config.Revision {
-			return fmt.Errorf("config %s, error %s", r.Config.Revision, text(r.Config.Error))
+			return fmt.Errorf("config %s, error %s", r.Config.Revision, lab.Text(r.Config.Error))
 		}
 		return nil
 	})
@@ -87,12 +87,12 @@ func TestStartWithLastGood(t *testing.T) {
 	f.awaitMaster(f.LB1)
 	f.awaitContainers(2)
 	f.awaitStatus(f.LB1, "the fault in status", 5*time.Second, func(r status.Report) error {
-		if !strings.Contains(text(r.Config.Error), "services.yaml:1:") {
-			return fmt.Errorf("config.error: %q", text(r.Config.Error))
+		if !strings.Contains(lab.Text(r.Config.Error), "services.yaml:1:") {
+			return fmt.Errorf("config.error: %q", lab.Text(r.Config.Error))
 		}
 		return nil
 	})
-	f.awaitStatus(f.LB1, "the dead engine", 20*time.Second, hostState("app2", "unreachable"))
+	f.awaitStatus(f.LB1, "the dead engine", 20*time.Second, lab.HostIs("app2", "unreachable"))
 }
 
 // An engine that was never reached keeps nobody from serving the rest.
@@ -107,7 +107,7 @@ func TestEngineDownAtStart(t *testing.T) {
 	f.awaitMaster(f.LB1)
 	f.awaitContainers(1)
 	f.awaitStatus(f.LB1, "the reason", 15*time.Second, func(r status.Report) error {
-		if h := r.Hosts["app2"]; h.State != "unreachable" || text(h.Error) == "" {
+		if h := r.Hosts["app2"]; h.State != "unreachable" || lab.Text(h.Error) == "" {
 			return fmt.Errorf("host app2: %+v", h)
 		}
 		return nil

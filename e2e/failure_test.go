@@ -2,13 +2,11 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"testing"
 	"time"
 
 	"github.com/vipilot/vipilot/e2e/lab"
-	"github.com/vipilot/vipilot/status"
 )
 
 func newRequest(ctx context.Context, url string) (*http.Request, error) {
@@ -31,29 +29,18 @@ func pair(t *testing.T) *fleet {
 	return f
 }
 
-// hostState checks what a node says about a host.
-func hostState(host, state string) func(status.Report) error {
-	return func(r status.Report) error {
-		h := r.Hosts[host]
-		if h.State != state || (state == "unreachable") != (h.StaleSince != nil) {
-			return fmt.Errorf("host %s: %+v (error %s), want %s", host, h, text(h.Error), state)
-		}
-		return nil
-	}
-}
-
 // A host that vanishes keeps its endpoints, stale; HAProxy's checks take them out.
 func TestHostUnreachable(t *testing.T) {
 	f := pair(t)
 	f.must(f.Cut(f.ctx, f.App2.Host))
 	f.awaitStatus(f.LB1, "endpoint down by its check", 15*time.Second, inState("app2/web-2", "down"))
-	f.awaitStatus(f.LB1, "host stale", 20*time.Second, hostState("app2", "unreachable"))
+	f.awaitStatus(f.LB1, "host stale", 20*time.Second, lab.HostIs("app2", "unreachable"))
 	load := f.load(200, false)
 	f.steady(time.Second)
 	f.lossless("one host left", load)
 	f.must(f.Join(f.ctx, f.App2.Host))
 	f.awaitContainers(2)
-	f.awaitStatus(f.LB1, "host back", 30*time.Second, hostState("app2", "connected"))
+	f.awaitStatus(f.LB1, "host back", 30*time.Second, lab.HostIs("app2", "connected"))
 }
 
 // An engine that dies takes no container with it: all go on serving.
@@ -61,13 +48,13 @@ func TestEngineKilled(t *testing.T) {
 	f := pair(t)
 	load := f.load(200, true)
 	f.App2.KillEngine()
-	f.awaitStatus(f.LB1, "host stale", 20*time.Second, hostState("app2", "unreachable"))
+	f.awaitStatus(f.LB1, "host stale", 20*time.Second, lab.HostIs("app2", "unreachable"))
 	f.awaitStatus(f.LB1, "endpoint kept", time.Second, inState("app2/web-2", "ready"))
 	f.awaitContainers(2)
 	f.steady(time.Second)
 	f.lossless("engine dead, containers alive", load)
 	f.must(f.App2.StartEngine(f.ctx)) // which ends the containers it finds
-	f.awaitStatus(f.LB1, "host back", 30*time.Second, hostState("app2", "connected"))
+	f.awaitStatus(f.LB1, "host back", 30*time.Second, lab.HostIs("app2", "connected"))
 	f.todo(f.App2, "web-3")
 	f.awaitContainers(2)
 }
@@ -122,12 +109,7 @@ func TestHAProxyDeath(t *testing.T) {
 	proxy := f.ready(f.LB1).Components.HAProxy.PID
 	load := f.load(100, false)
 	f.must(f.LB1.Signal(f.ctx, "KILL", proxy))
-	f.awaitStatus(f.LB1, "another HAProxy", 20*time.Second, func(r status.Report) error {
-		if p := r.Components.HAProxy; p.State != "running" || p.PID == proxy {
-			return fmt.Errorf("haproxy %+v (%s)", p, text(p.Error))
-		}
-		return nil
-	})
+	f.awaitStatus(f.LB1, "another HAProxy", 20*time.Second, lab.AnotherHAProxy(proxy))
 	f.awaitMaster(f.LB1)
 	f.awaitContainers(2)
 	seen := load.Stop()
@@ -142,12 +124,7 @@ func TestKeepalivedDeath(t *testing.T) {
 	f := pair(t)
 	daemon := f.ready(f.LB1).Components.Keepalived.PID
 	f.must(f.LB1.Signal(f.ctx, "KILL", daemon))
-	f.awaitStatus(f.LB1, "another keepalived", 20*time.Second, func(r status.Report) error {
-		if k := r.Components.Keepalived; k.State != "running" || k.PID == daemon {
-			return fmt.Errorf("keepalived %+v (%s)", k, text(k.Error))
-		}
-		return nil
-	})
+	f.awaitStatus(f.LB1, "another keepalived", 20*time.Second, lab.AnotherKeepalived(daemon))
 	f.awaitMaster(f.LB1)
 	f.awaitContainers(2)
 }

@@ -3,16 +3,12 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/netip"
 	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,32 +19,8 @@ import (
 // shared is the one lab of all scenarios; each begins with a Reset of it.
 var shared *lab.Lab
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) (code int) {
-	if os.Getenv("VIPILOT_E2E") != "1" {
-		return m.Run()
-	}
-	// Never stopped: what its end sets off must not happen at the end of the tests.
-	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	l, err := lab.New(ctx, lab.Options{BGPPassword: "lab-secret", TTLSecurity: true,
-		Binary: os.Getenv("VIPILOT_BINARY"), Log: slog.Default()})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		return 1
-	}
-	shared = l
-	go func() {
-		<-ctx.Done()
-		_ = l.Close()
-		os.Exit(130)
-	}()
-	code = m.Run()
-	if err := errors.Join(l.Close(), l.Leaks()); err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		return 1
-	}
-	return code
+func TestMain(m *testing.M) {
+	os.Exit(lab.Main(lab.Options{BGPPassword: "lab-secret", TTLSecurity: true}, func(l *lab.Lab) { shared = l }, m.Run))
 }
 
 // fleet is the lab during one scenario.
@@ -58,17 +30,7 @@ type fleet struct {
 	ctx context.Context
 }
 
-// todoService is the usual service, served by containers labelled app=todo.
-const todoService = `services:
-  todo:
-    vip: public
-    http: {hosts: [todo.example.net], port: 80}
-    backend:
-      containers: {labels: {app: todo}}
-      port: 8080
-      check: {path: /healthz, interval: 500ms, rise: 1, fall: 2}
-      drain: 5s
-`
+const todoService = lab.TodoService
 
 // start resets the lab and writes its configuration with these services;
 // controllers are not started yet.
@@ -81,7 +43,7 @@ func start(t *testing.T, services string) *fleet {
 	f := &fleet{Lab: shared, t: t, ctx: ctx}
 	t.Cleanup(func() {
 		if t.Failed() {
-			f.explain()
+			f.Explain(t.Logf)
 		}
 		cancel()
 	})
@@ -117,29 +79,18 @@ func (f *fleet) await(what string, limit time.Duration, check func() error) time
 }
 
 // awaitStatus waits for a state of a node's report.
-func (f *fleet) awaitStatus(n *lab.Node, what string, limit time.Duration, check func(status.Report) error) status.Report {
+func (f *fleet) awaitStatus(n *lab.Node, what string, limit time.Duration, check lab.Check) status.Report {
 	f.t.Helper()
-	var seen status.Report
-	f.await(what+" on "+n.Name, limit, func() error {
-		report, err := n.Status(f.ctx)
-		if err != nil {
-			return err
-		}
-		seen = report
-		return check(report)
-	})
+	seen, err := n.Await(f.ctx, limit, check)
+	if err != nil {
+		f.t.Fatalf("%s: %v", what, err)
+	}
 	return seen
 }
 
 func (f *fleet) ready(n *lab.Node) status.Report {
 	f.t.Helper()
-	return f.awaitStatus(n, "everything applied", 20*time.Second, func(r status.Report) error {
-		if !r.Ready || r.Components.HAProxy.State != "running" {
-			return fmt.Errorf("not ready: haproxy %+v, keepalived %+v, speaker %+v, error %v", r.Components.HAProxy,
-				r.Components.Keepalived, r.Components.Speaker, text(r.Config.Error))
-		}
-		return nil
-	})
+	return f.awaitStatus(n, "everything applied", 20*time.Second, lab.Applied)
 }
 
 // awaitMaster waits until a node holds the public VIP and the router's only route leads to it.
@@ -306,26 +257,4 @@ func inState(name, state string) func(status.Report) error {
 		}
 		return err
 	}
-}
-
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-// explain writes into the test's log what helps to find the fault.
-func (f *fleet) explain() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	for _, n := range f.Nodes() {
-		if report, err := n.Status(ctx); err == nil {
-			data, _ := json.Marshal(report)
-			f.t.Logf("status of %s: %s", n.Name, data)
-		}
-		f.t.Logf("logs of %s:\n%s", n.Name, n.Logs(25))
-	}
-	routes, _ := f.Router.Routes(ctx)
-	f.t.Logf("routes: %v", routes)
 }

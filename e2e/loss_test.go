@@ -106,7 +106,7 @@ func (f *fleet) write(name, content string) {
 	f.must(f.UpdateConfig(map[string]string{name: content}))
 	f.awaitStatus(f.LB1, "the new revision", 10*time.Second, func(r status.Report) error {
 		if !r.Ready || r.Config.Revision == before {
-			return fmt.Errorf("revision %s, error %q", r.Config.Revision, text(r.Config.Error))
+			return fmt.Errorf("revision %s, error %q", r.Config.Revision, lab.Text(r.Config.Error))
 		}
 		return nil
 	})

@@ -28,16 +28,7 @@ func (f *fleet) redeclare(services string, pairs ...string) {
 
 // routed says whether the router's kernel sends the VIP to exactly that node.
 func (f *fleet) routedTo(protocol string, n *lab.Node) func() error {
-	return func() error {
-		out, err := f.Router.Run(f.ctx, "ip", "route", "show", "203.0.113.10", "proto", protocol)
-		if err != nil {
-			return err
-		}
-		if n == nil && strings.TrimSpace(out) == "" || n != nil && strings.Contains(out, "via "+n.Address+" ") {
-			return nil
-		}
-		return fmt.Errorf("the router has %q", strings.TrimSpace(out))
-	}
+	return func() error { return f.Router.Leads(f.ctx, protocol, lab.VIP, n) }
 }
 
 // The classic pair announcing public addresses by OSPF (scenario 5): the
@@ -54,26 +45,12 @@ func TestOSPFFollowsTheMaster(t *testing.T) {
 	f.boot()
 	f.await("route to lb1", 60*time.Second, f.routedTo("ospf", f.LB1))
 	f.awaitStatus(f.LB1, "announced, neighbors full", 20*time.Second, func(r status.Report) error {
-		if r.Components.FRR == nil || len(r.VIPs["public"].Announced) != 1 {
-			return fmt.Errorf("frr %+v, public %+v", r.Components.FRR, r.VIPs["public"])
+		if len(r.VIPs["public"].Announced) != 1 {
+			return fmt.Errorf("public %+v", r.VIPs["public"])
 		}
-		for name, n := range r.Components.FRR.Neighbors {
-			if n.State == "full" && strings.HasPrefix(name, lab.RouterAddress) {
-				return nil
-			}
-		}
-		return fmt.Errorf("neighbors %+v", r.Components.FRR.Neighbors)
+		return lab.HearsRouter(r)
 	})
-	f.awaitStatus(f.LB2, "neighbors full", 30*time.Second, func(r status.Report) error {
-		if r.Components.FRR != nil {
-			for name, n := range r.Components.FRR.Neighbors {
-				if n.State == "full" && strings.HasPrefix(name, lab.RouterAddress) {
-					return nil
-				}
-			}
-		}
-		return fmt.Errorf("frr %+v", r.Components.FRR)
-	})
+	f.awaitStatus(f.LB2, "neighbors full", 30*time.Second, lab.HearsRouter)
 	report, err := f.LB1.Status(f.ctx)
 	f.must(err)
 	f.LB1.KillController()

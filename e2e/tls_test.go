@@ -117,8 +117,8 @@ func TestCertificateFile(t *testing.T) {
 	} {
 		f.must(f.UpdateConfig(map[string]string{"certs/todo.pem": bad}))
 		f.awaitStatus(f.LB1, reason, 10*time.Second, func(r status.Report) error {
-			if !strings.Contains(text(r.Config.Error), reason) {
-				return fmt.Errorf("config.error %q", text(r.Config.Error))
+			if !strings.Contains(lab.Text(r.Config.Error), reason) {
+				return fmt.Errorf("config.error %q", lab.Text(r.Config.Error))
 			}
 			return nil
 		})

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -119,22 +118,7 @@ func (b *bench) coldStart(ctx context.Context) error {
 	if err := n.StartVipilot(ctx); err != nil {
 		return err
 	}
-	err := lab.Poll(ctx, 30*time.Second, func(ctx context.Context) error {
-		report, err := n.Status(ctx)
-		if err != nil {
-			return err
-		}
-		ready := 0
-		for _, e := range report.Services["todo"].Endpoints {
-			if strings.EqualFold(e.State, "ready") {
-				ready++
-			}
-		}
-		if ready < b.endpoints {
-			return fmt.Errorf("%d of %d endpoints are ready", ready, b.endpoints)
-		}
-		return nil
-	})
+	_, err := n.Await(ctx, 30*time.Second, lab.EndpointsReady(b.endpoints))
 	if err != nil {
 		return fmt.Errorf("cold start: %w", err)
 	}

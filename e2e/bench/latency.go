@@ -143,7 +143,7 @@ func (b *bench) reloading(ctx context.Context) error {
 			return ctx.Err()
 		}
 		site := fmt.Sprintf("site-%d.example.net", i)
-		yaml := strings.NewReplacer("todo:", fmt.Sprintf("site-%d:", i), "todo.example.net", site).Replace(services)
+		yaml := strings.NewReplacer("todo:", fmt.Sprintf("site-%d:", i), "todo.example.net", site).Replace(services())
 		began := time.Now()
 		if err := b.lab.UpdateConfig(map[string]string{fmt.Sprintf("site-%d.yaml", i): yaml}); err != nil {
 			return err

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -15,18 +14,6 @@ import (
 	"github.com/vipilot/vipilot/e2e/lab"
 	"github.com/vipilot/vipilot/status"
 )
-
-// services is what the demo's operator writes, besides the fleet itself.
-const services = `services:
-  todo:
-    vip: public
-    http: {hosts: [todo.example.net], port: 80}
-    backend:
-      containers: {labels: {app: todo}}
-      port: 8080
-      check: {path: /healthz, interval: 500ms, rise: 1, fall: 2}
-      drain: 5s
-`
 
 // story is the demo while it is told.
 type story struct {
@@ -53,7 +40,7 @@ func (s *story) tell() error {
 
 func (s *story) start() error {
 	s.begin()
-	if err := errors.Join(s.lab.Declare(services), s.lab.StartVipilot(s.ctx)); err != nil {
+	if err := errors.Join(s.lab.Declare(lab.TodoService), s.lab.StartVipilot(s.ctx)); err != nil {
 		return err
 	}
 	for n, role := range map[*lab.Node]string{s.lab.LB1: "master", s.lab.LB2: "backup"} {
@@ -72,17 +59,14 @@ func (s *story) start() error {
 
 // settled waits until a node has its role and its session with the router.
 func (s *story) settled(n *lab.Node, role string) error {
-	return lab.Poll(s.ctx, 20*time.Second, func(ctx context.Context) error {
-		report, err := n.Status(ctx)
-		if err != nil {
-			return err
-		}
+	_, err := n.Await(s.ctx, 20*time.Second, func(report status.Report) error {
 		vip, peer := report.VIPs["public"], report.Components.Speaker.Peers["edge"]
 		if vip.Role != role || peer.State != "established" {
-			return fmt.Errorf("%s: VIP %+v, want role %s; peer %+v", n.Name, vip, role, peer)
+			return fmt.Errorf("VIP %+v, want role %s; peer %+v", vip, role, peer)
 		}
 		return nil
 	})
+	return err
 }
 
 func (s *story) deploy() error {
@@ -176,58 +160,27 @@ func (s *story) launch(app *lab.App, name string) error {
 }
 
 func (s *story) load() lab.Load {
-	return lab.Load{From: s.lab.Client, URL: "http://" + lab.VIP + "/", Name: "todo.example.net", Rate: 200, Timeout: 2 * time.Second}
+	return lab.Load{From: s.lab.Client, URL: "http://" + lab.VIP + "/", Name: lab.TodoSite, Rate: 200, Timeout: 2 * time.Second}
 }
 
 // answers waits for an answer to the client.
 func (s *story) answers() error {
-	client := s.lab.Client.HTTPClient(100*time.Millisecond, false) // shorter than the wait before a lost SYN is sent again
 	return lab.Poll(s.ctx, 20*time.Second, func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+lab.VIP+"/", nil)
-		if err != nil {
-			return err
-		}
-		req.Host = "todo.example.net"
-		resp, err := client.Do(req)
-		if err != nil {
-			return err
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return errors.New(resp.Status)
-		}
-		return nil
+		const patience = 100 * time.Millisecond // shorter than the wait before a lost SYN is sent again
+		return s.lab.Client.Ask(ctx, lab.VIP, lab.TodoSite, patience)
 	})
 }
 
 // serving waits until n endpoints are ready and no other is left.
 func (s *story) serving(n int) error {
-	return lab.Poll(s.ctx, 20*time.Second, func(ctx context.Context) error {
-		report, err := s.lab.LB1.Status(ctx)
-		if err != nil {
-			return err
-		}
-		ready := 0
-		for _, e := range report.Services["todo"].Endpoints {
-			if e.State == "ready" {
-				ready++
-			}
-		}
-		if ready != n {
-			return fmt.Errorf("%d endpoints are ready, want %d", ready, n)
-		}
-		return nil
-	})
+	_, err := s.lab.LB1.Await(s.ctx, 20*time.Second, lab.EndpointsReady(n))
+	return err
 }
 
 // routed waits until the router sends the VIP's packets to a node.
 func (s *story) routed(n *lab.Node) error {
 	return lab.Poll(s.ctx, 20*time.Second, func(ctx context.Context) error {
-		hops, err := s.lab.Router.NextHops(ctx, lab.VIP+"/32")
-		if err == nil && (len(hops) != 1 || hops[0].String() != n.Address) {
-			err = fmt.Errorf("the router sends %s to %v, want %s", lab.VIP, hops, n.Name)
-		}
-		return err
+		return s.lab.Router.Leads(ctx, "bgp", lab.VIP, n)
 	})
 }
 

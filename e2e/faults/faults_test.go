@@ -6,12 +6,11 @@ import (
 	"time"
 
 	"github.com/vipilot/vipilot/e2e/lab"
-	"github.com/vipilot/vipilot/status"
 )
 
 // faults are the rows of the matrix, in the order in which they happen.
 func faults() []fault {
-	return slices.Concat(ofProcesses(), ofEverythingElse(), ofMachines(), ofRouters())
+	return slices.Concat(ofProcesses(), ofEverythingElse(), ofMachines(), ofRouters(), ofClocks())
 }
 
 // nothing may be lost. A router that changes a route takes a moment from
@@ -27,16 +26,16 @@ func most(lost int, gap, dark time.Duration) func(mode) measure {
 func ofProcesses() []fault {
 	return []fault{
 		{
-			name: "controller killed", about: "kill -9; a second later the next one starts", quick: true, bound: nothing,
+			name: "controller killed", about: "kill -9; a second later the next one starts", bound: nothing, steady: true,
 			strike: func(s *scene) { s.LB1.KillController(); s.rest(time.Second) },
 			heal:   func(s *scene) { s.startController(s.LB1) },
 		},
 		{
-			name: "controller upgraded", about: "SIGTERM with --on-exit leave, then the next one", bound: nothing,
+			name: "controller upgraded", about: "SIGTERM with --on-exit leave, then the next one", bound: nothing, steady: true,
 			strike: func(s *scene) { s.must(s.LB1.StopController()); s.startController(s.LB1) },
 		},
 		{
-			name: "both controllers restarted", about: "kill -9 of both at once, and both started again", bound: nothing,
+			name: "both controllers restarted", about: "kill -9 of both at once, and both started again", bound: nothing, steady: true,
 			strike: func(s *scene) {
 				for _, n := range s.Nodes() {
 					n.KillController()
@@ -50,44 +49,34 @@ func ofProcesses() []fault {
 			},
 		},
 		{
-			name: "sentinel killed", about: "kill -9 of the process that holds the BGP sessions; the controller starts another", quick: true,
+			name: "sentinel killed", about: "kill -9 of the process that holds the BGP sessions; the controller starts another",
 			bound: most(300, 2*time.Second, 500*time.Millisecond),
 			strike: func(s *scene) {
 				old := s.status(s.LB1).Components.Speaker.PID
 				s.end(s.LB1, old)
-				s.awaitStatus(s.LB1, "another sentinel", 20*time.Second, func(r status.Report) error {
-					if now := r.Components.Speaker.PID; now == 0 || now == old {
-						return fmt.Errorf("sentinel %d", now)
-					}
-					return nil
-				})
+				s.awaitStatus(s.LB1, "another sentinel", 20*time.Second, lab.AnotherSentinel(old))
 				s.whole()
 			},
 		},
 		{
-			name: "HAProxy worker killed", about: "kill -9; the master ends with it, and the controller starts HAProxy again", quick: true,
+			name: "HAProxy worker killed", about: "kill -9; the master ends with it, and the controller starts HAProxy again",
 			bound:  most(300, 500*time.Millisecond, 300*time.Millisecond),
 			strike: func(s *scene) { s.endHAProxy(s.find(s.LB1, "-P", fmt.Sprint(s.haproxy()))) },
 		},
 		{
-			name: "HAProxy master killed", about: "kill -9; the controller ends what is left and starts HAProxy again", quick: true,
+			name: "HAProxy master killed", about: "kill -9; the controller ends what is left and starts HAProxy again",
 			bound:  most(300, 500*time.Millisecond, 300*time.Millisecond),
 			strike: func(s *scene) { s.endHAProxy(s.haproxy()) },
 		},
 		{
-			name: "keepalived killed", about: "kill -9 of both its processes; the controller starts it again", quick: true,
+			name: "keepalived killed", about: "kill -9 of both its processes; the controller starts it again",
 			in: func(m mode) bool { return !m.anycast }, bound: most(300, 2*time.Second, 300*time.Millisecond),
 			strike: func(s *scene) {
 				old := s.status(s.LB1).Components.Keepalived.PID
 				child := s.find(s.LB1, "-P", fmt.Sprint(old))
 				s.end(s.LB1, old)
 				s.end(s.LB1, child)
-				s.awaitStatus(s.LB1, "another keepalived", 20*time.Second, func(r status.Report) error {
-					if k := r.Components.Keepalived; k.State != "running" || k.PID == old {
-						return fmt.Errorf("keepalived %+v (%s)", k, value(k.Error))
-					}
-					return nil
-				})
+				s.awaitStatus(s.LB1, "another keepalived", 20*time.Second, lab.AnotherKeepalived(old))
 				s.whole()
 			},
 		},
@@ -102,7 +91,12 @@ func ofProcesses() []fault {
 			bound: most(3000, 10*time.Second, 300*time.Millisecond), strike: daemonKilled("bgpd"),
 		},
 		{
-			name: "node drained", about: "`vipilot drain node` on the master, and --undo", quick: true,
+			name: "zebra killed", about: "kill -9 on the master, where FRR speaks; the sentinel starts it again",
+			in:    func(m mode) bool { return m.frr },
+			bound: most(3000, 10*time.Second, 300*time.Millisecond), strike: daemonKilled("zebra"),
+		},
+		{
+			name: "node drained", about: "`vipilot drain node` on the master, and --undo",
 			bound: nothing, back: most(300, 500*time.Millisecond, 300*time.Millisecond),
 			strike: func(s *scene) {
 				_, err := s.LB1.Vipilot(s.ctx, "drain", "node", "--wait", "--timeout", "30s")
@@ -125,24 +119,14 @@ func (s *scene) endHAProxy(pid int) {
 	s.t.Helper()
 	old := s.haproxy()
 	s.end(s.LB1, pid)
-	s.awaitStatus(s.LB1, "another HAProxy", 20*time.Second, func(r status.Report) error {
-		if p := r.Components.HAProxy; p.State != "running" || p.PID == old {
-			return fmt.Errorf("haproxy %+v (%s)", p, value(p.Error))
-		}
-		return nil
-	})
+	s.awaitStatus(s.LB1, "another HAProxy", 20*time.Second, lab.AnotherHAProxy(old))
 	s.whole()
 }
 
 func (s *scene) startController(n *lab.Node) {
 	s.t.Helper()
 	s.must(n.StartVipilot(s.ctx, "--on-exit", "leave"))
-	s.awaitStatus(n, "everything applied", 40*time.Second, func(r status.Report) error {
-		if !r.Ready {
-			return fmt.Errorf("not ready: %+v", r.Components)
-		}
-		return nil
-	})
+	s.awaitStatus(n, "everything applied", 40*time.Second, lab.Applied)
 }
 
 // daemonKilled ends one of FRR's daemons on the master.

@@ -2,19 +2,17 @@ package faults
 
 import (
 	"context"
-	"fmt"
 	"syscall"
 	"time"
 
 	"github.com/vipilot/vipilot/e2e/lab"
-	"github.com/vipilot/vipilot/status"
 )
 
 // ofMachines are faults of nodes, hosts and the network between them.
 func ofMachines() []fault {
 	return []fault{
 		{
-			name: "node loses power", about: "the master vanishes at once; → it boots", quick: true, bound: deadNode, back: backAgain,
+			name: "node loses power", about: "the master vanishes at once; → it boots", bound: deadNode, back: backAgain,
 			strike: func(s *scene) {
 				s.must(s.PowerOff(s.ctx, s.LB1))
 				s.await("the other has all", 20*time.Second, s.movedTo(s.LB2))
@@ -39,12 +37,12 @@ func ofMachines() []fault {
 			heal:   func(s *scene) { s.part("-D"); s.whole() },
 		},
 		{
-			name: "engines unreachable", about: "no node reaches any engine for ten seconds; the containers serve on", bound: nothing,
+			name: "engines unreachable", about: "no node reaches any engine for ten seconds; the containers serve on", bound: nothing, steady: true,
 			strike: func(s *scene) {
 				s.engines("-A")
 				for _, n := range s.Nodes() {
 					for _, host := range []string{"app1", "app2"} {
-						s.awaitStatus(n, "host stale", 30*time.Second, hostState(host, "unreachable"))
+						s.awaitStatus(n, "host stale", 30*time.Second, lab.HostIs(host, "unreachable"))
 					}
 				}
 			},
@@ -52,29 +50,26 @@ func ofMachines() []fault {
 				s.engines("-D")
 				for _, n := range s.Nodes() {
 					for _, host := range []string{"app1", "app2"} {
-						s.awaitStatus(n, "host back", 40*time.Second, hostState(host, "connected"))
+						s.awaitStatus(n, "host back", 40*time.Second, lab.HostIs(host, "connected"))
 					}
 				}
 			},
 		},
 		{
-			name: "engine frozen", about: "one engine answers nothing and tells no event any more (SIGSTOP); → it goes on", bound: nothing,
+			name: "engine frozen", about: "one engine answers nothing and tells no event any more (SIGSTOP); → it goes on", bound: nothing, steady: true,
 			strike: func(s *scene) {
-				s.must(s.App2.SignalEngine(syscall.SIGSTOP))
-				s.awaitStatus(s.LB1, "host stale", 30*time.Second, hostState("app2", "unreachable"))
+				s.freeze(s.App2)
+				s.awaitStatus(s.LB1, "host stale", 30*time.Second, lab.HostIs("app2", "unreachable"))
 			},
-			heal: func(s *scene) {
-				s.must(s.App2.SignalEngine(syscall.SIGCONT))
-				s.awaitStatus(s.LB1, "host back", 40*time.Second, hostState("app2", "connected"))
-			},
+			heal: func(s *scene) { s.thaw(s.App2) },
 		},
 	}
 }
 
 // deadNode is the bound where a node does not say that it dies: the election
-// or BFD finds out, or else the hold time.
+// or BFD finds out, or else the hold time of three seconds.
 func deadNode(m mode) measure {
-	if m.protocol == "bird" {
+	if !m.guarded() {
 		return measure{Lost: 2500, Gap: 5 * time.Second, Dark: 3500 * time.Millisecond}
 	}
 	return measure{Lost: 300, Gap: 500 * time.Millisecond, Dark: 500 * time.Millisecond}
@@ -122,12 +117,9 @@ func (s *scene) engines(how string) {
 	}
 }
 
-// hostState checks what a node says about a host.
-func hostState(host, state string) func(status.Report) error {
-	return func(r status.Report) error {
-		if h := r.Hosts[host]; h.State != state {
-			return fmt.Errorf("host %s: %+v (error %s), want %s", host, h, value(h.Error), state)
-		}
-		return nil
-	}
+// freeze stops an engine's process; at the end of the test it goes on in any case.
+func (s *scene) freeze(app *lab.App) {
+	s.t.Helper()
+	s.t.Cleanup(func() { _ = app.SignalEngine(syscall.SIGCONT) })
+	s.must(app.SignalEngine(syscall.SIGSTOP))
 }

@@ -17,7 +17,8 @@ var write = flag.Bool("write", false, "write docs/faults.md from what was measur
 type fault struct {
 	name   string
 	about  string
-	quick  bool               // tried without VIPILOT_FAULTS=all as well
+	apart  bool               // tried in a scene of its own, whose master has a clock of its own
+	steady bool               // no route may be away for a moment
 	in     func(mode) bool    // where it applies; nil = everywhere
 	strike func(*scene)       // does it, and waits for what follows
 	heal   func(*scene)       // undoes it; nil = there is nothing to undo
@@ -30,14 +31,15 @@ type measure struct {
 	Lost int           `json:"lost"`
 	Gap  time.Duration `json:"gap"`  // longest time in which requests failed or took more than half a second
 	Dark time.Duration `json:"dark"` // longest time in which the router had a route to a node that did not answer
+	Away time.Duration `json:"away"` // longest time in which the router had no route at all
 }
 
 func (m measure) within(most measure) bool {
-	return m.Lost <= most.Lost && m.Gap <= most.Gap && m.Dark <= most.Dark
+	return m.Lost <= most.Lost && m.Gap <= most.Gap && m.Dark <= most.Dark && m.Away <= most.Away
 }
 
 func (m measure) String() string {
-	return fmt.Sprintf("%d lost, gap %d ms, unserved route %d ms", m.Lost, m.Gap.Milliseconds(), m.Dark.Milliseconds())
+	return fmt.Sprintf("%d lost, gap %d ms, unserved route %d ms, no route %d ms", m.Lost, m.Gap.Milliseconds(), m.Dark.Milliseconds(), m.Away.Milliseconds())
 }
 
 // cell is one fault in one mode.
@@ -49,27 +51,26 @@ type cell struct {
 	Heals  bool    `json:"heals"` // there is a way back
 }
 
+// quick are the cells that are tried without VIPILOT_FAULTS=all as well, as a
+// part of make test.
+var quick = map[string][]string{
+	"VRRP+BGP":    {"controller killed", "HAProxy worker killed", "node drained", "node loses power"},
+	"anycast+BGP": {"sentinel killed", "node loses power"},
+}
+
 // TestMatrix is the whole matrix, or what is quick of it.
 func TestMatrix(t *testing.T) {
 	var cells []cell
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
-			rows := rowsOf(m)
-			if len(rows) == 0 {
-				return
-			}
-			s := open(t, m)
-			for _, f := range rows {
-				tried := len(cells)
-				ok := t.Run(f.name, func(t *testing.T) { cells = append(cells, s.with(t).try(f)) })
-				if !ok && len(cells) == tried {
-					return // it was not mended: the next would start from rubble
-				}
+			cells = append(cells, column(t, m, false)...)
+			if !t.Failed() {
+				cells = append(cells, column(t, m, true)...)
 			}
 		})
 	}
 	if *write {
-		if err := publish(cells); err != nil {
+		if err := publish(cells, nil); err != nil {
 			t.Error(err)
 		}
 	}
@@ -78,14 +79,33 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// rowsOf are the faults that are to be tried in a mode.
-func rowsOf(m mode) (rows []fault) {
+// column tries the faults of a mode one after the other: those that share a
+// scene, or those that are tried apart.
+func column(t *testing.T, m mode, apart bool) (cells []cell) {
+	var s *scene
 	for _, f := range faults() {
-		if (everything() || f.quick && m.quick) && (f.in == nil || f.in(m)) {
-			rows = append(rows, f)
+		if f.apart != apart || !wanted(f, m) {
+			continue
+		}
+		if s == nil {
+			m.ownClock, m.smallDisks = apart, m.smallDisks && !apart
+			s = open(t, m)
+		}
+		tried := len(cells)
+		ok := t.Run(f.name, func(t *testing.T) { cells = append(cells, s.with(t).try(f)) })
+		if !ok && len(cells) == tried {
+			return cells // it was not mended: the next would start from rubble
 		}
 	}
-	return rows
+	return cells
+}
+
+// wanted says whether a fault is to be tried in a mode.
+func wanted(f fault, m mode) bool {
+	if !everything() {
+		return slices.Contains(quick[m.name], f.name)
+	}
+	return (m.only == nil || slices.Contains(m.only, f.name)) && (f.in == nil || f.in(m))
 }
 
 // try makes a fault happen and undoes it, each under load.
@@ -94,15 +114,22 @@ func (s *scene) try(f fault) cell {
 	c := cell{Fault: f.name, Mode: s.mode.name, Heals: f.heal != nil}
 	defer func() {
 		if s.t.Failed() {
-			s.explain()
+			s.Explain(s.t.Logf)
 		}
 	}()
-	most := f.bound(s.mode)
+	limit := func(bound func(mode) measure) measure {
+		most := bound(s.mode)
+		if !f.steady {
+			most.Away = time.Minute
+		}
+		return most
+	}
+	most := limit(f.bound)
 	c.Struck = s.measured(f.strike)
 	s.t.Logf("struck: %v", c.Struck)
 	s.judge("struck", c.Struck, most)
 	if f.back != nil {
-		most = f.back(s.mode)
+		most = limit(f.back)
 	}
 	if f.heal != nil {
 		c.Healed = s.measured(f.heal)
@@ -117,6 +144,7 @@ func (s *scene) judge(when string, got, most measure) {
 	s.t.Helper()
 	if !everything() { // beside the other tests, on a busy machine
 		most.Lost, most.Gap, most.Dark = 4*most.Lost+20, 4*most.Gap+2*time.Second, 4*most.Dark+2*time.Second
+		most.Away += 2 * time.Second
 	}
 	if !got.within(most) {
 		s.t.Errorf("%s: %v; at most %v", when, got, most)
@@ -127,7 +155,7 @@ func (s *scene) judge(when string, got, most measure) {
 func (s *scene) measured(f func(*scene)) measure {
 	s.t.Helper()
 	load := func(keep bool) *lab.Running {
-		return lab.Load{From: s.Client, URL: "http://" + s.mode.address + "/", Name: "todo.example.net", Method: "POST",
+		return lab.Load{From: s.Client, URL: "http://" + s.mode.address + "/", Name: lab.TodoSite, Method: "POST",
 			Rate: 250, KeepAlive: keep, Timeout: 3 * time.Second, Slow: 500 * time.Millisecond}.Start(s.ctx)
 	}
 	if s.watch != nil {
@@ -150,7 +178,7 @@ func (s *scene) measured(f func(*scene)) measure {
 	if s.watch != nil {
 		sight := s.watch.Take()
 		s.t.Logf("watch: %+v", sight)
-		m.Dark = sight.Dark
+		m.Dark, m.Away = sight.Dark, sight.Absent
 	}
 	if seen.OK == 0 {
 		s.t.Error("no request was answered")

@@ -26,24 +26,23 @@ func ofEverythingElse() []fault {
 			strike: func(s *scene) {
 				old := s.status(s.LB1).Components.Speaker.PID
 				s.must(s.LB1.Signal(s.ctx, "STOP", old))
-				s.awaitStatus(s.LB1, "another sentinel", 20*time.Second, otherSentinel(old))
+				s.awaitStatus(s.LB1, "another sentinel", 20*time.Second, lab.AnotherSentinel(old))
 				s.whole()
 			},
 		},
 		{
-			name: "peer flaps", about: "the router ends the session with the master once a second, ten times", in: func(m mode) bool { return m.protocol == "bgp" },
+			name: "peer flaps", about: "the router ends the session with the master, or its OSPF neighborship, once a second, ten times", in: announced,
 			bound: most(1500, 4*time.Second, 500*time.Millisecond),
 			strike: func(s *scene) {
 				for range 10 {
-					_, err := s.Router.Run(s.ctx, "vtysh", "-d", "bgpd", "-c", "clear bgp "+s.LB1.Address)
-					s.must(err)
+					s.must(s.hangUp(s.LB1))
 					s.rest(time.Second)
 				}
 			},
 			heal: (*scene).whole,
 		},
 		{
-			name: "broken revision", about: "a configuration that HAProxy refuses, and one that asks for a port another program has; → the old one", bound: nothing, quick: true,
+			name: "broken revision", about: "a configuration that HAProxy refuses, and one that asks for a port another program has; → the old one", bound: nothing, steady: true,
 			strike: func(s *scene) {
 				files := s.config()
 				for _, n := range s.Nodes() {
@@ -66,7 +65,7 @@ func ofEverythingElse() []fault {
 			},
 		},
 		{
-			name: "disks full", about: "run directory and state directory of the master take no byte any more, while a container comes and goes; → they do", bound: nothing,
+			name: "disks full", about: "run directory and state directory of the master take no byte any more, while a container comes and goes; → they do", bound: nothing, steady: true,
 			in: func(m mode) bool { return m.smallDisks },
 			strike: func(s *scene) {
 				for _, dir := range []string{s.LB1.RunDir, s.LB1.StateDir} {
@@ -89,21 +88,24 @@ func ofEverythingElse() []fault {
 		},
 		{
 			name: "1,000 container restarts", about: "20 containers of one engine restart 1,000 times within a minute (a simulated engine; no machine of ours starts real ones that fast)",
-			in: func(m mode) bool { return m.vip == "public" && m.protocol == "bgp" && !m.frr }, bound: nothing,
+			in: func(m mode) bool { return m.protocol == "bgp" && !m.frr }, bound: nothing, steady: true,
 			strike: frenzy,
 			heal:   func(s *scene) { s.must(s.WriteConfig(s.config())); s.whole() },
 		},
 	}
 }
 
-// otherSentinel waits for the successor of one that was ended.
-func otherSentinel(old int) func(status.Report) error {
-	return func(r status.Report) error {
-		if now := r.Components.Speaker.PID; now == 0 || now == old {
-			return fmt.Errorf("sentinel %d", now)
-		}
-		return nil
+// hangUp has the router end its session with a node; it takes the next one.
+func (s *scene) hangUp(n *lab.Node) error {
+	program, args := "vtysh", []string{"-d", "bgpd", "-c", "clear bgp " + n.Address}
+	switch s.mode.protocol {
+	case "ospf":
+		args = []string{"-d", "ospfd", "-c", "clear ip ospf neighbor " + n.Address}
+	case "bird":
+		program, args = "birdc", []string{"-s", "/run/bird.ctl", "restart", n.Name}
 	}
+	_, err := s.Router.Run(s.ctx, program, args...)
+	return err
 }
 
 // occupy has another program listen where a service is to be.
@@ -161,18 +163,7 @@ func frenzy(s *scene) {
 		})
 	}
 	s.must(all.Wait())
-	s.awaitStatus(s.LB1, "all containers of the last second", 20*time.Second, func(r status.Report) error {
-		ready := 0
-		for _, e := range r.Services["todo"].Endpoints {
-			if e.State == "ready" {
-				ready++
-			}
-		}
-		if ready != crowd+2 {
-			return fmt.Errorf("%d endpoints are ready, want %d", ready, crowd+2)
-		}
-		return nil
-	})
+	s.awaitStatus(s.LB1, "all containers of the last second", 20*time.Second, lab.EndpointsReady(crowd+2))
 	if now := s.status(s.LB1).Components.HAProxy.Reloads; now != reloads {
 		s.t.Errorf("HAProxy was reloaded %d times", now-reloads)
 	}

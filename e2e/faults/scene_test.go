@@ -1,19 +1,12 @@
 package faults
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
-	"net/http"
 	"net/netip"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,48 +19,12 @@ var options = lab.Options{Kind: "faults", BGPPassword: "lab-secret", TTLSecurity
 
 var shared *lab.Lab
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) (code int) {
-	if os.Getenv("VIPILOT_E2E") != "1" {
-		return m.Run()
-	}
-	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	opts := options
-	opts.Binary, opts.Log = os.Getenv("VIPILOT_BINARY"), slog.Default()
-	l, err := lab.New(ctx, opts)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "faults:", err)
-		return 1
-	}
-	shared = l
-	go func() {
-		<-ctx.Done()
-		_ = l.Close()
-		os.Exit(130)
-	}()
-	code = m.Run()
-	if err := errors.Join(l.Close(), l.Leaks()); err != nil {
-		fmt.Fprintln(os.Stderr, "faults:", err)
-		return 1
-	}
-	return code
+func TestMain(m *testing.M) {
+	os.Exit(lab.Main(options, func(l *lab.Lab) { shared = l }, m.Run))
 }
 
 // everything says whether the whole matrix is wanted, and not what is quick.
 func everything() bool { return os.Getenv("VIPILOT_FAULTS") == "all" }
-
-// services are the usual ones, served on the mode's VIP.
-const services = `services:
-  todo:
-    vip: VIP
-    http: {hosts: [todo.example.net], port: 80}
-    backend:
-      containers: {labels: {app: todo}}
-      port: 8080
-      check: {path: /healthz, interval: 500ms, rise: 1, fall: 2}
-      drain: 5s
-`
 
 // scene is the lab in one mode.
 type scene struct {
@@ -91,7 +48,7 @@ func open(t *testing.T, m mode) *scene {
 	s := &scene{Lab: shared, t: t, ctx: ctx, mode: m}
 	t.Cleanup(func() {
 		if t.Failed() {
-			s.explain()
+			s.Explain(t.Logf)
 		}
 		cancel()
 	})
@@ -117,6 +74,9 @@ func open(t *testing.T, m mode) *scene {
 			s.must(err)
 		}
 	}
+	if m.ownClock {
+		s.must(s.OwnClock(ctx, s.LB1))
+	}
 	s.must(s.StartVipilot(ctx, "--on-exit", "leave"))
 	s.whole()
 	if m.protocol != "" {
@@ -131,7 +91,7 @@ func open(t *testing.T, m mode) *scene {
 // config is the lab's fleet as the mode wants it.
 func (s *scene) config() map[string]string {
 	files := s.FleetConfig()
-	files["services.yaml"] = strings.Replace(services, "vip: VIP", "vip: "+s.mode.vip, 1)
+	files["services.yaml"] = strings.Replace(lab.TodoService, "vip: public", "vip: "+s.mode.vip, 1)
 	fleet := strings.Replace(files["fleet.yaml"], "advert_interval: 200ms", "advert_interval: 100ms", 1)
 	for i := 0; i < len(s.mode.fleet); i += 2 {
 		if !strings.Contains(fleet, s.mode.fleet[i]) {
@@ -149,9 +109,8 @@ func (s *scene) whole() {
 	s.t.Helper()
 	for _, n := range s.Nodes() {
 		s.awaitStatus(n, "everything applied", 40*time.Second, func(r status.Report) error {
-			if !r.Ready || r.Components.HAProxy.State != "running" {
-				return fmt.Errorf("not ready: haproxy %+v, keepalived %+v, speaker %+v, frr %+v, error %s", r.Components.HAProxy,
-					r.Components.Keepalived, r.Components.Speaker, r.Components.FRR, value(r.Config.Error))
+			if err := lab.Applied(r); err != nil {
+				return err
 			}
 			return s.mode.settled(s, n, r)
 		})
@@ -171,42 +130,14 @@ func (s *scene) whole() {
 }
 
 // ask is one request of a client.
-func (s *scene) ask() error {
-	req, err := http.NewRequestWithContext(s.ctx, http.MethodGet, "http://"+s.mode.address+"/", nil)
-	if err != nil {
-		return err
-	}
-	req.Host = "todo.example.net"
-	resp, err := s.Client.HTTPClient(time.Second, false).Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return errors.New(resp.Status)
-	}
-	return nil
-}
+func (s *scene) ask() error { return s.Client.Ask(s.ctx, s.mode.address, lab.TodoSite, time.Second) }
 
 // routed says whether the router sends the VIP to exactly these nodes.
 func (s *scene) routed(nodes ...*lab.Node) error {
 	if s.mode.protocol == "" {
 		return nil
 	}
-	out, err := s.Router.Run(s.ctx, "ip", "-j", "route", "show", s.mode.address, "proto", s.mode.protocol)
-	if err != nil {
-		return err
-	}
-	for _, n := range s.Nodes() {
-		wanted := false
-		for _, w := range nodes {
-			wanted = wanted || w == n
-		}
-		if strings.Contains(out, strconv.Quote(n.Address)) != wanted {
-			return fmt.Errorf("the router has %q", strings.TrimSpace(out))
-		}
-	}
-	return nil
+	return s.Router.Leads(s.ctx, s.mode.protocol, s.mode.address, nodes...)
 }
 
 func (s *scene) must(err error) {
@@ -227,17 +158,11 @@ func (s *scene) await(what string, limit time.Duration, check func() error) time
 }
 
 // awaitStatus waits for a state of a node's report.
-func (s *scene) awaitStatus(n *lab.Node, what string, limit time.Duration, check func(status.Report) error) (seen status.Report) {
+func (s *scene) awaitStatus(n *lab.Node, what string, limit time.Duration, check lab.Check) {
 	s.t.Helper()
-	s.await(what+" on "+n.Name, limit, func() error {
-		report, err := n.Status(s.ctx)
-		if err != nil {
-			return err
-		}
-		seen = report
-		return check(report)
-	})
-	return seen
+	if _, err := n.Await(s.ctx, limit, check); err != nil {
+		s.t.Fatalf("%s: %v", what, err)
+	}
 }
 
 // status reads a node's report once.
@@ -271,26 +196,4 @@ func (s *scene) find(n *lab.Node, how ...string) int {
 	pid, err := strconv.Atoi(strings.TrimSpace(out))
 	s.must(err)
 	return pid
-}
-
-func value(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-// explain writes into the test's log what helps to find the fault.
-func (s *scene) explain() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	for _, n := range s.Nodes() {
-		if report, err := n.Status(ctx); err == nil {
-			data, _ := json.Marshal(report)
-			s.t.Logf("status of %s: %s", n.Name, data)
-		}
-		s.t.Logf("logs of %s:\n%s", n.Name, n.Logs(40))
-	}
-	out, err := s.Router.Run(ctx, "ip", "route")
-	s.t.Logf("router: %s", cmp.Or(out, fmt.Sprint(err)))
 }

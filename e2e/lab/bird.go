@@ -29,7 +29,7 @@ template bgp node {
   ipv4 { import all; export none; };
 }
 {{- range .Peers}}
-protocol bgp from node { neighbor {{.}} as {{$.PeerASN}}; }
+protocol bgp {{.Name}} from node { neighbor {{.Address}} as {{$.PeerASN}}; }
 {{- end}}
 `))
 
@@ -38,7 +38,7 @@ func (r *Router) UseBIRD(ctx context.Context, opts Options) (undo func(context.C
 	conf := new(strings.Builder)
 	err = birdConf.Execute(conf, map[string]any{
 		"ASN": RouterASN, "Address": RouterAddress, "PeerASN": NodeASN, "Password": opts.BGPPassword,
-		"TTLSecurity": opts.TTLSecurity, "Peers": []string{"10.77.0.21", "10.77.0.22"},
+		"TTLSecurity": opts.TTLSecurity, "Peers": []struct{ Name, Address string }{{"lb1", "10.77.0.21"}, {"lb2", "10.77.0.22"}},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("write bird.conf: %w", err)

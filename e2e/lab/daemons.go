@@ -79,7 +79,7 @@ func (r *Router) Crash(ctx context.Context) (restart func(context.Context) error
 // forget removes every learned route from the router's kernel. A daemon that
 // ends may be removing them as well, and then the kernel refuses one of the two.
 func (r *Router) forget(ctx context.Context) error {
-	const script = `ip nexthop flush 2>/dev/null # zebra's; they go with their routes
+	const script = `ip nexthop flush >/dev/null 2>&1 # zebra's; they go with their routes
 for family in -4 -6; do for protocol in bgp ospf bird; do
 ip $family route flush proto $protocol 2>/dev/null; ip $family route show proto $protocol
 done; done`

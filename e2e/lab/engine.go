@@ -212,8 +212,8 @@ func (l *Lab) binaries(ctx context.Context) error {
 	return nil
 }
 
-func build(ctx context.Context, pkg, to string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", to, pkg)
+func build(ctx context.Context, pkg, to string, flags ...string) error {
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-trimpath", "-o", to}, flags, []string{pkg})...)
 	cmd.Dir = Source()
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

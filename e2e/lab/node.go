@@ -25,6 +25,7 @@ type Node struct {
 	lab        *Lab
 	as         string // the flag that says what it is: --node or --host
 	controller *Daemon
+	clock      *clock // nil = the machine's
 }
 
 func (l *Lab) node(name string) *Node {
@@ -38,7 +39,11 @@ func (l *Lab) node(name string) *Node {
 func (n *Node) StartVipilot(ctx context.Context, flags ...string) error {
 	args := append([]string{"run", "--config", n.lab.RepoDir(), n.as, n.Name, "--run-dir", n.RunDir,
 		"--state-dir", n.StateDir, "--listen", StatusAddress}, flags...)
-	d, err := n.daemon([]string{"PATH=" + n.BinDir() + ":" + os.Getenv("PATH")}, n.lab.vipilot, args...)
+	program, env := n.lab.vipilot, []string{"PATH=" + n.BinDir() + ":" + os.Getenv("PATH")}
+	if n.clock != nil {
+		program, env = n.clock.vipilot, append(env, n.clock.env...)
+	}
+	d, err := n.daemon(env, program, args...)
 	if err != nil {
 		return err
 	}
