@@ -81,7 +81,7 @@ func (h *hearing) due(now time.Time) bool {
 
 // facts of this moment. A session that stands does not count while BFD, where
 // it was ever up, says that the way to the peer is gone: GoBGP would notice
-// with the hold time only.
+// with the hold time only. Nor does any while FRR is about to end them all.
 func (w *watchdog) facts() facts {
 	want := w.want.Routing
 	f := facts{needed: len(want.Peers) > 0 || want.OSPF != nil}
@@ -95,6 +95,9 @@ func (w *watchdog) facts() facts {
 	}
 	for _, n := range w.frr.Neighbors() {
 		f.router = f.router || n.State == neighborIsUp
+	}
+	if w.frr.Failing() {
+		f.router, f.cut = false, true
 	}
 	return f
 }

@@ -91,9 +91,14 @@ func ofProcesses() []fault {
 			bound: most(3000, 10*time.Second, 300*time.Millisecond), strike: daemonKilled("bgpd"),
 		},
 		{
-			name: "zebra killed", about: "kill -9 on the master, where FRR speaks; the sentinel starts it again",
+			name: "zebra killed", about: "kill -9 on the master, where FRR speaks; the other node takes over, and the sentinel starts all of FRR again",
 			in:    func(m mode) bool { return m.frr },
-			bound: most(3000, 10*time.Second, 300*time.Millisecond), strike: daemonKilled("zebra"),
+			bound: most(300, 500*time.Millisecond, 500*time.Millisecond),
+			strike: func(s *scene) {
+				s.end(s.LB1, s.find(s.LB1, "-x", "zebra"))
+				s.rest(12 * time.Second) // only after ten do the others look for the next one
+				s.whole()
+			},
 		},
 		{
 			name: "node drained", about: "`vipilot drain node` on the master, and --undo",

@@ -86,11 +86,12 @@ func EndpointsReady(want int) Check {
 	}
 }
 
-// HearsRouter checks that the router is the node's OSPF neighbor, in full.
+// HearsRouter checks that the router is the node's OSPF neighbor, in full and,
+// where BFD guards it, with BFD up.
 func HearsRouter(r status.Report) error {
 	if r.Components.FRR != nil {
 		for name, n := range r.Components.FRR.Neighbors {
-			if n.State == "full" && strings.HasPrefix(name, RouterAddress) {
+			if n.State == "full" && strings.HasPrefix(name, RouterAddress) && (n.BFD == "" || n.BFD == "up") {
 				return nil
 			}
 		}

@@ -103,6 +103,9 @@ func (s *Speaker) run(d *daemon) (up bool, err error) {
 		d.fault = fmt.Errorf("%s ended: %s", d.name, s.lastWords(d.name))
 		s.log.Warn("daemon ended", "daemon", d.name, "pid", d.process.PID)
 		d.hangUp()
+		if d.name == "zebra" {
+			s.widow()
+		}
 		d.process, d.have, d.announced = nil, nil, nil
 		if d.pause = min(max(2*d.pause, backoffMin), backoffMax); time.Since(d.begun) > steady {
 			d.pause = 0

@@ -37,6 +37,7 @@ type Speaker struct {
 	settled bool // want is reached; nothing to do until something changes
 	daemons map[string]*daemon
 	seen    observation
+	widowed time.Time // when zebra ended under daemons that went on; zero = it did not
 }
 
 // The daemons, in the order in which they are started and told things.
@@ -103,8 +104,7 @@ func (s *Speaker) set(ctx context.Context, want routing.Config) (changed bool, e
 		return false, err
 	}
 	all := parse(text)
-	var errs []error
-	ready := true
+	ready, errs := s.afterZebra(), []error(nil)
 	for _, name := range order {
 		lines := forDaemon(name, all)
 		if !needs(want, name, lines) {
