@@ -79,22 +79,26 @@ func (h *hearing) due(now time.Time) bool {
 	return !h.since.IsZero() && now.Sub(h.since) >= after
 }
 
-// facts of this moment. A session that stands does not count while BFD, where
-// it was ever up, says that the way to the peer is gone: GoBGP would notice
-// with the hold time only. Nor does any while FRR is about to end them all.
+// facts of this moment. Only the protocol counts that prefixes are announced
+// by, or both while there are none. A session that stands does not count while
+// BFD, where it was ever up, says that the way to the peer is gone: GoBGP would
+// notice with the hold time only. Nor does any while FRR is about to end them all.
 func (w *watchdog) facts() facts {
 	want := w.want.Routing
 	f := facts{needed: len(want.Peers) > 0 || want.OSPF != nil}
+	byBGP, byOSPF := len(want.Prefixes) > 0, want.OSPF != nil && len(want.OSPF.Prefixes) > 0
 	for name, p := range w.peers() {
 		if p.BFD == bfdIsUp {
 			w.bfd[name] = true
 		}
 		cut := w.bfd[name] && p.BFD == bfdIsDown
-		f.cut = f.cut || cut
-		f.router = f.router || p.State == peerIsUp && !cut
+		if byBGP || !byOSPF {
+			f.cut = f.cut || cut
+			f.router = f.router || p.State == peerIsUp && !cut
+		}
 	}
 	for _, n := range w.frr.Neighbors() {
-		f.router = f.router || n.State == neighborIsUp
+		f.router = f.router || n.State == neighborIsUp && (byOSPF || !byBGP)
 	}
 	if w.frr.Failing() {
 		f.router, f.cut = false, true

@@ -119,6 +119,8 @@ func (s *Speaker) run(d *daemon) (up bool, err error) {
 		s.log.Info("daemon adopted", "daemon", d.name, "pid", d.process.PID)
 	} else if !errors.Is(err, supervise.ErrNotRunning) {
 		return false, err
+	} else if d.name != "zebra" && !s.hasZebra() {
+		return false, nil
 	} else if wait := d.pause - time.Since(d.begun); wait > 0 {
 		time.AfterFunc(wait, s.poke)
 		return false, d.fault

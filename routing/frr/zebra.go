@@ -11,6 +11,14 @@ import (
 // the ten seconds after which these look for the next zebra.
 const handOver = 2 * time.Second
 
+// hasZebra reports whether zebra answers. Only then the others are started:
+// one that does not find it looks again after ten seconds, and sees neither
+// interfaces nor neighbors until then.
+func (s *Speaker) hasZebra() bool {
+	z := s.daemons["zebra"]
+	return z != nil && z.vty != nil && !z.ended()
+}
+
 // widow notes that zebra has ended under daemons that go on. Without it they
 // keep their sessions; with the next one, which they find ten seconds later,
 // they lose BFD sessions and routes and do not ask for them again. FRR's own
