@@ -2,6 +2,7 @@ package controller
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -195,8 +196,29 @@ func TestExplainText(t *testing.T) {
 				t.Error("a password is shown")
 			}
 			golden.Equal(t, "testdata/explain/"+tc.file+".txt", text.Bytes())
+			if again := overJSON(t, a); again != text.String() {
+				t.Errorf("--json lacks something that the text says:\n%s", again)
+			}
 		})
 	}
+}
+
+// overJSON is the text of an answer that went through --json.
+func overJSON(t *testing.T, a status.Answer) string {
+	t.Helper()
+	raw, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again status.Answer
+	if err := json.Unmarshal(raw, &again); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := status.WriteAnswer(&text, &again, false); err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
 }
 
 // One thing has many names.
