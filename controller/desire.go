@@ -219,6 +219,7 @@ func (p *planner) refillPools(in Input, dirty map[int]bool) {
 func (p *planner) refill(i int, answers *Answers) {
 	service := p.selection.services[i]
 	fresh := &pool{answers: answers}
+	fresh.Members = make([]Member, 0, p.count(i)) // of thousands of services, room to grow is megabytes
 	for _, s := range p.staticServers(service) {
 		fresh.Members = append(fresh.Members, staticMember(s))
 	}
@@ -264,6 +265,15 @@ func (p *planner) refill(i int, answers *Answers) {
 	p.pools[i] = fresh
 }
 
+// count is how many members service i has on hosts, or a few more.
+func (p *planner) count(i int) int {
+	n := len(p.selection.services[i].Backend.Servers)
+	for _, v := range p.views {
+		n += len(v.members[i])
+	}
+	return n
+}
+
 // staticMember is a server that the configuration names. HAProxy's checks are
 // all that says whether it serves.
 func staticMember(s config.StaticServer) Member {
@@ -278,7 +288,7 @@ func staticMember(s config.StaticServer) Member {
 
 // servedBy are the services whose VIP this node may carry.
 func servedBy(cfg *config.Config, node config.Node) []config.Service {
-	var served []config.Service
+	served := make([]config.Service, 0, len(cfg.Services))
 	for _, service := range cfg.Services {
 		if vip, ok := cfg.VIP(service.VIP); ok && slices.Contains(vip.Nodes, node.Name) {
 			served = append(served, service)

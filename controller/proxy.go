@@ -43,6 +43,9 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 		if !m.Answered || m.ByHand {
 			continue
 		}
+		if want.Servers == nil {
+			want.Servers = make([]haproxy.Server, 0, len(members))
+		}
 		server := haproxy.Server{
 			Name: m.Server, Address: m.Address, Host: m.DNSName, Port: m.Port, Weight: m.Weight, Backup: m.Backup, Set: m.Set, State: serverState(m),
 		}

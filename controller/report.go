@@ -291,7 +291,7 @@ func (l *loop) staleHosts() map[string]time.Time {
 }
 
 func (l *loop) reportService(s config.Service, pool *Pool, stale, lost map[string]time.Time) status.Service {
-	r := status.Service{VIP: s.VIP, Endpoints: []status.Endpoint{}, Rejected: []status.Rejection{}}
+	r := status.Service{VIP: s.VIP, Endpoints: make([]status.Endpoint, 0, len(pool.Members)), Rejected: []status.Rejection{}}
 	for _, m := range pool.Members {
 		e := status.Endpoint{Name: m.Name, Address: m.target(), State: "ready", Branch: m.Branch}
 		health := l.in.Health.Of(m.backend(s.Name), m.Server)

@@ -104,16 +104,21 @@ const localHeader = "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
 // dial opens a connection to the endpoint: where it is in a tier, as far as the
 // tier takes it for one that accepts connections.
 func (p probe) dial(ctx context.Context) (net.Conn, error) {
-	if p.via == "" {
-		return new(net.Dialer).DialContext(ctx, "tcp", p.address)
-	}
-	dialer := new(net.Dialer)
-	if p.source.IsValid() {
-		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(p.source, 0))
-	}
-	conn, err := dialer.DialContext(ctx, "tcp", p.address)
+	to, err := netip.ParseAddrPort(p.address)
 	if err != nil {
 		return nil, err
+	}
+	var from netip.AddrPort
+	if p.via != "" && p.source.IsValid() {
+		from = netip.AddrPortFrom(p.source, 0)
+	}
+	dialer := net.Dialer{KeepAlive: -1} // it lives for milliseconds
+	conn, err := dialer.DialTCP(ctx, "tcp", from, to)
+	if err != nil {
+		return nil, err
+	}
+	if p.via == "" {
+		return conn, nil
 	}
 	// The name is all that TLS is for: nothing secret is sent.
 	inner := tls.Client(conn, &tls.Config{ServerName: p.via, InsecureSkipVerify: true})

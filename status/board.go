@@ -61,6 +61,9 @@ func (b *Board) Emit(events ...Event) {
 	if extra := len(b.events) - keptEvents; extra > 0 {
 		b.events = slices.Delete(b.events, 0, extra)
 	}
+	if cap(b.events) > 2*keptEvents { // a burst leaves no room behind
+		b.events = slices.Clone(b.events)
+	}
 	close(b.more)
 	b.more = make(chan struct{})
 }

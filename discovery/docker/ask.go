@@ -43,15 +43,20 @@ type inspection struct {
 
 // inspectContainer asks for one container.
 func (s *session) inspectContainer(ctx context.Context, id string) (in inspection, err error) {
+	return in, s.read(ctx, "/containers/"+url.PathEscape(id)+"/json", nil, &in)
+}
+
+// read asks the engine for a path of its API and decodes the answer.
+func (s *session) read(ctx context.Context, path string, query url.Values, into any) error {
 	body, _ := s.buffers.Get().(*bytes.Buffer)
 	if body == nil {
 		body = new(bytes.Buffer)
 	}
 	defer s.buffers.Put(body)
-	if err := s.get(ctx, "/containers/"+url.PathEscape(id)+"/json", nil, body); err != nil {
-		return in, err
+	if err := s.get(ctx, path, query, body); err != nil {
+		return err
 	}
-	return in, json.Unmarshal(body.Bytes(), &in)
+	return json.Unmarshal(body.Bytes(), into)
 }
 
 // get asks the engine for a path of its API and gives the answer, not decoded,
@@ -62,7 +67,7 @@ func (s *session) get(ctx context.Context, path string, query url.Values, body *
 		return err
 	}
 	req.URL.RawQuery = query.Encode()
-	resp, err := s.api.HTTPClient().Do(req)
+	resp, err := s.plain.Do(req)
 	if err != nil {
 		return err
 	}

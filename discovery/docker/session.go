@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,7 @@ import (
 
 const (
 	oldestAPI  = "1.24"          // what the client library still speaks
-	parallel   = 8               // inspections at once
+	parallel   = 4               // inspections at once: more cost connections, of hundreds of engines together, and are not sooner done
 	idleSlack  = 5 * time.Second // beyond a ping, after which only the connection for pings is left: of hundreds of engines each counts
 	longFactor = 5               // a call that may wait for a container's lock, against a ping
 )
@@ -43,6 +44,7 @@ func tell(ctx context.Context, facts chan<- fact, f fact) {
 // engine may have been upgraded meanwhile.
 type session struct {
 	api     *client.Client
+	plain   *http.Client // the same connections, for what is asked thousands of times: api traces every request
 	facts   chan<- fact
 	base    string // of URLs
 	timeout time.Duration
@@ -59,12 +61,12 @@ type session struct {
 // between the two. It returns why it ended, and whether it had come as far as a
 // list. since is where the next session's events begin.
 func (e *Engine) converse(ctx context.Context, facts chan<- fact, since *string) (listed bool, err error) {
-	api, err := e.dial()
+	api, plain, err := e.dial()
 	if err != nil {
 		return false, err
 	}
 	defer api.Close()
-	s := &session{api: api, facts: facts, base: "http://docker", timeout: e.opts.Timeout, slots: make(chan struct{}, parallel), began: time.Now()}
+	s := &session{api: api, plain: plain, facts: facts, base: "http://docker", timeout: e.opts.Timeout, slots: make(chan struct{}, parallel), began: time.Now()}
 	if e.url.Scheme != "unix" {
 		s.base = "http://" + e.url.Host
 	}
@@ -110,9 +112,9 @@ func (e *Engine) greetingTime() time.Duration {
 	return e.opts.Timeout
 }
 
-// dial makes a client; nothing is sent yet. The proxy of the environment is
-// meant for the way out, not for engines, and is not used.
-func (e *Engine) dial() (*client.Client, error) {
+// dial makes a client, and another one under it; nothing is sent yet. The proxy
+// of the environment is meant for the way out, not for engines, and is not used.
+func (e *Engine) dial() (*client.Client, *http.Client, error) {
 	t := &http.Transport{
 		TLSHandshakeTimeout: e.opts.Timeout,
 		MaxIdleConnsPerHost: parallel,
@@ -132,14 +134,14 @@ func (e *Engine) dial() (*client.Client, error) {
 		client.WithAPIVersionNegotiation(),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("make docker client: %w", err)
+		return nil, nil, fmt.Errorf("make docker client: %w", err)
 	}
 	t.Proxy = nil
 	t.DialContext = e.dialDirect
 	if e.ssh != nil {
 		t.DialContext = e.ssh.dial
 	}
-	return api, nil
+	return api, &http.Client{Transport: t, CheckRedirect: client.CheckRedirect}, nil
 }
 
 func (e *Engine) dialDirect(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -227,7 +229,8 @@ func (s *session) list(ctx context.Context, full bool) error {
 	tell(ctx, s.facts, func(k *keeper) { k.listing() })
 	call, cancel := context.WithTimeout(ctx, longFactor*s.timeout)
 	defer cancel()
-	all, err := s.api.ContainerList(call, container.ListOptions{All: true})
+	var all []container.Summary
+	err := s.read(call, "/containers/json", url.Values{"all": {"1"}}, &all)
 	if err != nil {
 		return fmt.Errorf("list containers: %w", err)
 	}
