@@ -74,9 +74,17 @@ func causes(have, want Config) iter.Seq[string] {
 		} else if have.resumes() != want.resumes() && !yield("the number of client CAs decides whether TLS sessions are resumed") {
 			return
 		}
+		told, late := false, "" // where a backend came or went, a frontend that leads to one alone merely follows
 		for o, n := range frontends {
-			if cause := frontendCause(o, n); cause != "" && !yield(cause) {
+			cause := frontendCause(o, n)
+			switch {
+			case cause == "":
+			case o != nil && n != nil && otherOnly(*o, *n):
+				late = cmp.Or(late, cause)
+			case !yield(cause):
 				return
+			default:
+				told = true
 			}
 		}
 		for o, n := range pairs(have.Backends, want.Backends, backendName) {
@@ -89,9 +97,15 @@ func causes(have, want Config) iter.Seq[string] {
 			default:
 				cause = backendCause(*o, *n)
 			}
-			if cause != "" && !yield(cause) {
+			if cause == "" {
+				continue
+			}
+			if told = true; !yield(cause) {
 				return
 			}
+		}
+		if late != "" && !told {
+			yield(late)
 		}
 	}
 }
@@ -126,7 +140,7 @@ func frontendCause(o, n *Frontend) string {
 	case !slices.Equal(o.Binds, n.Binds), o.LastPort != n.LastPort:
 		return "frontend " + n.Name + ": binds changed"
 	case o.lookups() != n.lookups():
-		return "frontend " + n.Name + ": kind of routes changed"
+		return "frontend " + n.Name + ": " + lookupsCause(o.lookups(), n.lookups())
 	case !slices.Equal(o.AcceptProxy, n.AcceptProxy):
 		return "frontend " + n.Name + ": accept_proxy changed"
 	case !reflect.DeepEqual(o.splitShape(), n.splitShape()):
@@ -138,6 +152,27 @@ func frontendCause(o, n *Frontend) string {
 		return "frontend " + n.Name + ": " + cause
 	}
 	return ""
+}
+
+// otherOnly reports whether two frontends are both the plainest, and only one
+// of them, or each of them, leads to one backend alone.
+func otherOnly(o, n Frontend) bool {
+	was, is := o.lookups(), n.lookups()
+	return was != is && was.plainest() && is.plainest()
+}
+
+// lookupsCause says what a frontend must ask its maps that it did not before.
+func lookupsCause(o, n lookups) string {
+	switch was, is := o.only, n.only; {
+	case !o.plainest() || !n.plainest():
+		return "kind of routes changed"
+	case was != "" && is != "":
+		return "leads to " + is + " in place of " + was
+	case is != "":
+		return "leads to " + is + " alone"
+	default:
+		return "leads to more than " + was
+	}
 }
 
 // withoutRoutes is the frontend without what runtime updates change.

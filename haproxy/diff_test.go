@@ -12,7 +12,7 @@ import (
 func base() Config {
 	return Config{
 		Frontends: []Frontend{{Name: "f", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:80")},
-			Routes:       []Route{{Host: "a.example.net", Path: "/", Backend: "a"}, {Host: "b.example.net", Path: "/", Backend: "b"}},
+			Routes:       []Route{{Host: "a.example.net", Path: "/", Backend: "a"}, {Host: "b.example.net", Path: "/", Backend: "b"}, {Host: "z.example.net", Path: "/", Backend: "a"}},
 			Certificates: []Certificate{{Name: "c", PEM: []byte("one")}}}},
 		Backends: []*Backend{
 			{Name: "a", Mode: HTTP, Servers: []Server{ready("s1", "10.77.0.11:1"), ready("s2", "10.77.0.11:2")}},
@@ -37,7 +37,8 @@ func TestClassification(t *testing.T) {
 		{"route added", func(c *Config) {
 			c.Frontends[0].Routes = append(c.Frontends[0].Routes, Route{Host: "c.example.net", Path: "/c", Backend: "b"})
 		}, ""},
-		{"route gone", func(c *Config) { c.Frontends[0].Routes = c.Frontends[0].Routes[:1] }, ""},
+		{"route gone", func(c *Config) { c.Frontends[0].Routes = c.Frontends[0].Routes[:2] }, ""},
+		{"all routes to one backend", func(c *Config) { c.Frontends[0].Routes = c.Frontends[0].Routes[:1] }, "frontend f: leads to a alone"},
 		{"certificate renewed", func(c *Config) { c.Frontends[0].Certificates[0].PEM = []byte("two") }, ""},
 		{"certificate too long", func(c *Config) { c.Frontends[0].Certificates[0].PEM = make([]byte, maxRuntimePEM+1) }, "frontend f: certificate c has more than the 12288 bytes that can be changed at run time"},
 		{"certificate added", func(c *Config) {
@@ -99,7 +100,7 @@ func TestReachableTakesServers(t *testing.T) {
 	want.Backends = append(want.Backends, &Backend{Name: "c", Mode: HTTP})
 	want.Frontends[0].Routes = append(slices.Clone(want.Frontends[0].Routes), Route{Host: "c.example.net", Path: "/", Backend: "c"})
 	got := reachable(base(), want)
-	if len(got.Backends) != 2 || len(got.Backends[0].Servers) != 1 || len(got.Frontends[0].Routes) != 2 {
+	if len(got.Backends) != 2 || len(got.Backends[0].Servers) != 1 || len(got.Frontends[0].Routes) != 3 {
 		t.Errorf("reachable = %+v", got)
 	}
 }

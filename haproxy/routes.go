@@ -109,6 +109,13 @@ type lookups struct {
 	hosts          hostKinds // of routes without conditions
 	redirect, keep bool
 	conditional    string // the kinds of hosts each condition is asked for
+	only           string // the backend that all routes lead to, where the plainest rules do
+}
+
+// plainest reports whether only exact hosts are in question, and nothing besides.
+func (l lookups) plainest() bool {
+	l.only = ""
+	return l == lookups{hosts: hostKinds{exact: true}}
 }
 
 // hostKinds are the kinds of hosts among routes.
@@ -144,7 +151,24 @@ func (f Frontend) lookups() lookups {
 	for _, c := range f.conditions() {
 		l.conditional += fmt.Sprintln(f.kinds(c), c.expression())
 	}
+	if f.isPlainest(l) {
+		l.only = f.onlyBackend()
+	}
 	return l
+}
+
+// isPlainest reports whether writeExact has all the rules the frontend needs.
+func (f Frontend) isPlainest(l lookups) bool {
+	return f.Mode == HTTP && l.plainest() && !f.Guarded && f.Default == "" && len(f.Splits) == 0
+}
+
+// onlyBackend is the backend that all routes lead to, "" where there are more.
+func (f Frontend) onlyBackend() string {
+	first := f.Routes[0].Backend
+	if slices.ContainsFunc(f.Routes, func(r Route) bool { return r.Backend != first }) {
+		return ""
+	}
+	return first
 }
 
 // keys are the sample expressions of the needed lookups, most specific first:
@@ -178,12 +202,12 @@ func (f Frontend) httpRules(w *strings.Builder) {
 		fmt.Fprintf(w, "  http-request return status 404 content-type text/plain string \"no service here\\n\"\n")
 		return
 	}
-	if l == (lookups{hosts: hostKinds{exact: true}}) && !f.Guarded && f.Default == "" && len(f.Splits) == 0 {
-		f.writeExact(w)
+	if f.isPlainest(l) {
+		f.writeExact(w, l.only)
 		return
 	}
 	fmt.Fprintf(w, "  http-request set-var(txn.route) str(0/)\n") // stays where a request without Host has nothing to look up
-	if l == (lookups{hosts: hostKinds{exact: true}}) && !f.Guarded {
+	if l.plainest() && !f.Guarded {
 		f.writeExactLookup(w)
 	} else {
 		fmt.Fprintf(w, "  http-request set-var(txn.host) %s\n", canonicalHost)
@@ -230,15 +254,20 @@ const canonicalHost = "req.hdr(host),host_only,lower,rtrim(.)"
 
 // writeExact writes the rules of the plainest frontend, where every rule more
 // is a part of what a request costs: a request whose host the map has as it
-// came needs none of the others.
-func (f Frontend) writeExact(w *strings.Builder) {
+// came needs none of the others. A backend named in the rule costs less than
+// one that is looked up by name, so the only one there is is named.
+func (f Frontend) writeExact(w *strings.Builder, only string) {
 	asItCame := "base,concat(/),map_beg(" + f.mapName() + ")"
+	canonical := "var(txn.key),map_beg(" + f.mapName() + ")"
 	const other = "{ var(txn.key) -m found }"
 	fmt.Fprintf(w, "  http-request set-var-fmt(txn.key) \"%%[%s]%%[path]/\" unless { %s -m found }\n", canonicalHost, asItCame)
-	fmt.Fprintf(w, "  http-request set-var(txn.route) var(txn.key),map_beg(%s) if %s\n", f.mapName(), other)
-	fmt.Fprintf(w, "  http-request return status 404 content-type text/plain string \"no service here\\n\" if %s !{ var(txn.route) -m found }\n", other)
-	fmt.Fprintf(w, "  use_backend %%[var(txn.route),field(2,/)] if %s\n", other)
-	fmt.Fprintf(w, "  use_backend %%[%s,field(2,/)]\n", asItCame)
+	fmt.Fprintf(w, "  http-request return status 404 content-type text/plain string \"no service here\\n\" if %s !{ %s -m found }\n", other, canonical)
+	if only != "" {
+		fmt.Fprintf(w, "  default_backend %s\n", only)
+		return
+	}
+	fmt.Fprintf(w, "  use_backend %%[%s,field(2,/)] unless %s\n", asItCame, other)
+	fmt.Fprintf(w, "  use_backend %%[%s,field(2,/)]\n", canonical)
 }
 
 // writeExactLookup asks the map where only exact hosts are in question. Nearly

@@ -63,7 +63,7 @@ func TestUpdateStory(t *testing.T) {
 			c.Frontends[0].Routes = append(c.Frontends[0].Routes, Route{Host: "c.example.net", Path: "/c", Backend: "b"})
 			c.Frontends[0].Routes[0].Backend = "b"
 		}, has: []string{"c.example.net/c/ -> 3/b", "a.example.net/ -> 1/b"}},
-		{name: "a route goes", change: func(c *Config) { c.Frontends[0].Routes = c.Frontends[0].Routes[:2] },
+		{name: "a route goes", change: func(c *Config) { c.Frontends[0].Routes = c.Frontends[0].Routes[:3] },
 			lacks: []string{"c.example.net"}},
 		{name: "HAProxy refuses half of a change", refuse: "set server b/s2 state", fails: true, change: func(c *Config) {
 			c.Backends[1].Servers = append(c.Backends[1].Servers, ready("s2", "10.77.0.11:8"))
