@@ -1,7 +1,8 @@
 package config
 
 // mode is what happens to a connection on one port of a VIP. Services share a
-// port when they want the same, plain tcp excepted: nothing tells its services apart.
+// port when they want the same, plain tcp excepted: nothing tells its services
+// apart. TLS that is ended and TLS that is passed through go together, too.
 type mode string
 
 const (
@@ -12,6 +13,9 @@ const (
 	plainUDP    mode = "udp"
 	overQUIC    mode = "http/3"
 )
+
+// isTLS reports whether clients begin with a hello that names a server.
+func (m mode) isTLS() bool { return m == tlsHTTP || m == passthrough }
 
 // listener is one port of a VIP.
 type listener struct {
@@ -69,6 +73,24 @@ func (l *loader) compareServices() {
 			}
 		}
 	}
+	l.comparePassed(requests)
+}
+
+// comparePassed wants a name to be passed through or ended on a port, not both.
+func (l *loader) comparePassed(requests owners[request]) {
+	for _, s := range l.cfg.Services {
+		if s.HTTP == nil || s.HTTP.TLS == nil || l.broken[declaration{kindService, s.Name}] {
+			continue
+		}
+		on := tcpPort(s.VIP, s.HTTP.TLS.Port)
+		places := l.declared[kindService][s.Name].dig("http", "hosts").list()
+		for i, host := range s.HTTP.Hosts {
+			if passed, taken := requests[request{on: on, host: host}]; taken {
+				places[i].faultf("TLS for %s on port %d of %s ends here, and is passed through by %s, at %s", host, on.port, on.vip, passed.path, passed.place()).
+					Hint = "name it in one of the two, or use another port or VIP"
+			}
+		}
+	}
 }
 
 // usesOf gives the listeners of a service.
@@ -104,6 +126,9 @@ func share(ports map[listener]use, u use) bool {
 		return true
 	}
 	if first.mode == u.mode && u.mode != plainTCP && u.mode != plainUDP {
+		return true
+	}
+	if first.mode.isTLS() && u.mode.isTLS() { // the name in the hello tells them apart
 		return true
 	}
 	u.conflict(first)

@@ -154,6 +154,6 @@ func binds(f haproxy.Frontend, vip config.VIP) bool {
 // reaches reports whether one of the frontends leads to the backend.
 func reaches(frontends []haproxy.Frontend, backend string) bool {
 	return slices.ContainsFunc(frontends, func(f haproxy.Frontend) bool {
-		return f.Default == backend || slices.ContainsFunc(f.Routes, func(r haproxy.Route) bool { return serviceOf(r.Backend) == backend })
+		return f.Default == backend || slices.ContainsFunc(slices.Concat(f.Routes, f.Passthrough), func(r haproxy.Route) bool { return serviceOf(r.Backend) == backend })
 	})
 }

@@ -103,6 +103,8 @@ type listener struct {
 	vip  config.VIP
 	port uint16
 	last uint16 // of a range, else port
+	// beside is the part of the port that ends TLS, where this one passes it through.
+	beside *haproxy.Frontend
 }
 
 // has reports whether the listener has the port.
@@ -124,9 +126,17 @@ func newExplainer(f *facts, checks lastChecks) *explainer {
 		port := frontend.Binds[0].Port
 		frontend.Routes = slices.DeleteFunc(frontend.Routes, func(r haproxy.Route) bool { return r.Backend == challengeBackend })
 		vip, _ := x.cfg.VIP(strings.TrimSuffix(frontend.Name, fmt.Sprintf("_%d", port)))
-		x.listeners = append(x.listeners, listener{frontend, vip, port, max(port, frontend.LastPort)})
+		if len(frontend.Passthrough) > 0 {
+			x.listeners = append(x.listeners, listener{passedThrough(frontend), vip, port, port, &frontend})
+		}
+		x.listeners = append(x.listeners, listener{frontend, vip, port, max(port, frontend.LastPort), nil})
 	}
 	return x
+}
+
+// passedThrough is the part of a port that passes TLS through, as a frontend.
+func passedThrough(f haproxy.Frontend) haproxy.Frontend {
+	return haproxy.Frontend{Name: f.Name, Mode: haproxy.TCP, Binds: f.Binds, Routes: f.Passthrough}
 }
 
 // brief is x for explaining many things in a line each: HAProxy is not asked,

@@ -88,6 +88,7 @@ func (x *explainer) findURL(s subject, dns resolved) []thing {
 		switch tell := func() status.Explanation { return x.url(s, l, dns) }; {
 		case err == nil && !slices.Contains(l.vip.Addresses, addr):
 		case s.port != 0 && !l.has(s.port):
+		case l.beside != nil && !l.passes(s): // the other part tells of it
 		case l.answers(s):
 			answer = append(answer, tell)
 		case slices.ContainsFunc(judge(l.Frontend, s.host, s.path), func(r rule) bool { return r.host }):
@@ -115,6 +116,13 @@ func (x *explainer) findURL(s subject, dns resolved) []thing {
 func (l listener) answers(s subject) bool {
 	rules := judge(l.Frontend, s.host, s.path)
 	return l.Default != "" && (s.port != 0 || len(l.Routes) > 0) || len(rules) > 0 && rules[0].fits()
+}
+
+// passes reports whether TLS for s goes through a listener that has another
+// beside it, where it may end. The exact name wins.
+func (l listener) passes(s subject) bool {
+	rules := judge(haproxy.Frontend{Mode: haproxy.TCP, Routes: l.beside.Names()}, s.host, s.path)
+	return len(rules) > 0 && rules[0].fits() && slices.Contains(l.Routes, rules[0].Route)
 }
 
 // wrongPort explains a URL whose VIP listens on other ports only.

@@ -161,12 +161,17 @@ func (x *explainer) listenersStep(v config.VIP, port uint16) (status.Step, map[s
 		if l.vip.Name != v.Name {
 			continue
 		}
-		ports = append(ports, l.port)
+		whole := l.beside == nil // else the other part of the port stands for both
+		if whole {
+			ports = append(ports, l.port)
+		}
 		if port != 0 && !l.has(port) {
 			continue
 		}
-		names = append(names, l.Name)
-		if text, next := x.taken(l); text != "" {
+		if whole {
+			names = append(names, l.Name)
+		}
+		if text, next := x.taken(l); text != "" && whole {
 			step.Verdict, step.Next = status.Warn, next
 			step.Detail = append(step.Detail, status.Note{Verdict: status.Fail, Text: text})
 		}

@@ -95,6 +95,9 @@ func answers(c haproxy.Config) map[string]string {
 		if f.Default != "" {
 			all[f.Name] = f.Default
 		}
+		for _, r := range f.Passthrough {
+			all["TLS for "+r.Host+" ("+f.Name+")"] = r.Backend
+		}
 		for _, r := range f.Routes {
 			host := r.Host
 			if host == "" {

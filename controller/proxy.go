@@ -86,19 +86,24 @@ func serverState(m Member) haproxy.ServerState {
 	return haproxy.Maint
 }
 
-// wantFrontends makes one frontend for each VIP and port.
+// wantFrontends makes one frontend for each VIP and port, also where some TLS
+// is ended and some is passed through.
 func wantFrontends(cfg *config.Config, services []config.Service, obtained *Obtained) []haproxy.Frontend {
-	found, secure := make(map[string]*haproxy.Frontend), make(map[*haproxy.Frontend]bool)
+	type place struct {
+		name string
+		mode haproxy.Mode
+	}
+	found, secure := make(map[place]*haproxy.Frontend), make(map[*haproxy.Frontend]bool)
 	at := func(s config.Service, port uint16, mode haproxy.Mode) *haproxy.Frontend {
 		name := fmt.Sprintf("%s_%d", s.VIP, port)
-		f := found[name]
+		f := found[place{name, mode}]
 		if f == nil {
 			f = &haproxy.Frontend{Name: name, Mode: mode}
 			vip, _ := cfg.VIP(s.VIP)
 			for _, a := range vip.Addresses {
 				f.Binds = append(f.Binds, haproxy.Bind{Address: a, Port: port})
 			}
-			found[name] = f
+			found[place{name, mode}] = f
 		}
 		f.ClientTimeout = max(f.ClientTimeout, s.Backend.Timeouts.Client)
 		f.Guarded = f.Guarded || s.HTTP != nil && guards(s.HTTP)
@@ -125,9 +130,16 @@ func wantFrontends(cfg *config.Config, services []config.Service, obtained *Obta
 		}
 	}
 	frontends := make([]haproxy.Frontend, 0, len(found))
-	for _, f := range found {
+	for here, f := range found {
 		if secure[f] && len(f.Certificates) == 0 {
 			continue // rather no answer than one in plain text
+		}
+		if ended := found[place{here.name, haproxy.HTTP}]; f.Mode == haproxy.TCP && ended != nil && len(ended.Certificates) > 0 {
+			continue // it is a part of that one
+		}
+		if passed := found[place{here.name, haproxy.TCP}]; f.Mode == haproxy.HTTP && passed != nil {
+			f.Passthrough, f.AcceptProxy = passed.Routes, passed.AcceptProxy
+			f.ClientTimeout = max(f.ClientTimeout, passed.ClientTimeout)
 		}
 		finishTLS(f)
 		frontends = append(frontends, *f)

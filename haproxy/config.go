@@ -51,7 +51,12 @@ type Frontend struct {
 	// paths are compared as servers may read them, %61 like a.
 	Guarded bool
 
-	AcceptProxy []netip.Prefix // tcp: who speaks the PROXY protocol; all others are taken as they come
+	// Passthrough is, on a frontend that ends TLS, which server names it does
+	// not end TLS for: each leads to a tcp backend as it comes.
+	Passthrough []Route
+	Inside      bool // behind a frontend that looks at names, in place of the binds; leave false, Set fills it in
+
+	AcceptProxy []netip.Prefix // tcp, or with Passthrough: who speaks the PROXY protocol; all others are taken as they come
 	Splits      []Split        // of the backends it leads to; leave nil, Set fills it in
 }
 

@@ -79,7 +79,7 @@ func causes(have, want Config) iter.Seq[string] {
 			cause := frontendCause(o, n)
 			switch {
 			case cause == "":
-			case o != nil && n != nil && otherOnly(*o, *n):
+			case cause == onlyCause(o, n):
 				late = cmp.Or(late, cause)
 			case !yield(cause):
 				return
@@ -120,7 +120,7 @@ func closingCause(closing bool) string {
 // Compare says what a Set of want would do to a HAProxy that runs have, and
 // every difference that makes it a reload.
 func Compare(have, want Config) (ChangeKind, []string) {
-	have, want = new(splitter).apply(have), new(splitter).apply(want)
+	have, want = new(splitter).apply(new(passer).apply(have)), new(splitter).apply(new(passer).apply(want))
 	if reasons := slices.Collect(causes(have, want)); len(reasons) > 0 {
 		return Reload, reasons
 	}
@@ -137,10 +137,12 @@ func frontendCause(o, n *Frontend) string {
 		return "frontend " + n.Name + " added"
 	case n == nil:
 		return "frontend " + o.Name + " removed"
+	case passthroughCause(o, n) != "":
+		return "frontend " + n.Name + ": " + passthroughCause(o, n)
 	case !slices.Equal(o.Binds, n.Binds), o.LastPort != n.LastPort:
 		return "frontend " + n.Name + ": binds changed"
-	case o.lookups() != n.lookups():
-		return "frontend " + n.Name + ": " + lookupsCause(o.lookups(), n.lookups())
+	case o.lookups() != n.lookups() && onlyCause(o, n) == "":
+		return "frontend " + n.Name + ": kind of routes changed"
 	case !slices.Equal(o.AcceptProxy, n.AcceptProxy):
 		return "frontend " + n.Name + ": accept_proxy changed"
 	case !reflect.DeepEqual(o.splitShape(), n.splitShape()):
@@ -151,28 +153,25 @@ func frontendCause(o, n *Frontend) string {
 	if cause := certificatesCause(o, n); cause != "" {
 		return "frontend " + n.Name + ": " + cause
 	}
-	return ""
+	return onlyCause(o, n)
 }
 
-// otherOnly reports whether two frontends are both the plainest, and only one
-// of them, or each of them, leads to one backend alone.
-func otherOnly(o, n Frontend) bool {
-	was, is := o.lookups(), n.lookups()
-	return was != is && was.plainest() && is.plainest()
-}
-
-// lookupsCause says what a frontend must ask its maps that it did not before.
-func lookupsCause(o, n lookups) string {
-	switch was, is := o.only, n.only; {
-	case !o.plainest() || !n.plainest():
-		return "kind of routes changed"
-	case was != "" && is != "":
-		return "leads to " + is + " in place of " + was
-	case is != "":
-		return "leads to " + is + " alone"
-	default:
-		return "leads to more than " + was
+// onlyCause says that of two frontends with the plainest rules one leads to
+// one backend alone, and the other to another or to more; "" where it is not so.
+func onlyCause(o, n *Frontend) string {
+	if o == nil || n == nil {
+		return ""
 	}
+	was, is := o.lookups(), n.lookups()
+	switch {
+	case was == is || !was.plainest() || !is.plainest():
+		return ""
+	case was.only != "" && is.only != "":
+		return "frontend " + n.Name + ": leads to " + is.only + " in place of " + was.only
+	case is.only != "":
+		return "frontend " + n.Name + ": leads to " + is.only + " alone"
+	}
+	return "frontend " + n.Name + ": leads to more than " + was.only
 }
 
 // withoutRoutes is the frontend without what runtime updates change.

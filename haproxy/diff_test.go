@@ -158,3 +158,49 @@ func TestPairs(t *testing.T) {
 		t.Errorf("pairs = %v, want %v", got, want)
 	}
 }
+
+// Passing TLS through and ending it on one port: which changes are reloads.
+func TestPassthroughClassification(t *testing.T) {
+	both := func() Config {
+		c := base()
+		c.Backends = append(c.Backends, &Backend{Name: "db", Mode: TCP}, &Backend{Name: "wild", Mode: TCP})
+		c.Frontends[0].Passthrough = []Route{{Host: "db.test", Backend: "db"}, {Host: "*.test", Backend: "wild"}}
+		return c
+	}
+	alone := func(c Config) Config {
+		c.Frontends[0].Passthrough = nil
+		return c
+	}
+	more := both()
+	more.Frontends[0].Passthrough = append(more.Frontends[0].Passthrough, Route{Host: "db2.test", Backend: "db"})
+	hosts := both()
+	hosts.Frontends[0].Routes = append(hosts.Frontends[0].Routes, Route{Host: "own.test", Path: "/", Backend: "a"})
+	for _, test := range []struct {
+		name       string
+		have, want Config
+		kind       ChangeKind
+		cause      string
+	}{
+		{"nothing", both(), both(), None, ""},
+		{"a name more", both(), more, Runtime, ""},
+		{"a host below a wildcard that is passed through", both(), hosts, Runtime, ""},
+		{"the first name", alone(both()), both(), Reload, "frontend f: TLS is passed through as well (tcp.sni)"},
+		{"the last name", both(), alone(both()), Reload, "frontend f: TLS is not both passed through (tcp.sni) and ended any more"},
+	} {
+		kind, causes := Compare(test.have, test.want)
+		if kind != test.kind || test.cause != "" && !slices.Contains(causes, test.cause) {
+			t.Errorf("%s: %s, %q", test.name, kind, causes)
+		}
+	}
+	for _, change := range []func(*Config){
+		func(c *Config) { c.Frontends[0].Certificates = nil },
+		func(c *Config) { c.Frontends[0].Mode = TCP },
+		func(c *Config) { c.Frontends[0].Passthrough[0].Backend = "a" },
+	} {
+		c := both()
+		change(&c)
+		if _, err := Render(c, testPaths); err == nil {
+			t.Errorf("rendered: %+v", c.Frontends[0])
+		}
+	}
+}

@@ -48,7 +48,7 @@ func TestReloadsNameKeys(t *testing.T) {
 		}
 		return false
 	}
-	ours := []string{"name", "mode", "sticky_name", "place", "check.host", "check.port", "servers", "binds", "last_port", "routes", "default", "certificates", "redirects", "splits", "drain"}
+	ours := []string{"name", "mode", "sticky_name", "place", "check.host", "check.port", "servers", "binds", "last_port", "routes", "default", "certificates", "redirects", "splits", "drain", "passthrough", "inside"}
 	var walk func(path string, at reflect.Type)
 	walk = func(path string, at reflect.Type) {
 		for at.Kind() == reflect.Pointer {

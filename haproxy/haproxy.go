@@ -77,6 +77,7 @@ type HAProxy struct {
 	worker      int    // pid of the worker that answered last
 	known       bool   // applied is what HAProxy runs
 	applied     Config // what HAProxy runs
+	passer      passer
 	splitter    splitter
 	unsure      map[string]bool // backends and maps where a command failed: look before the next change
 	certsUnsure bool            // a change of certificates failed halfway
@@ -152,7 +153,7 @@ func (h *HAProxy) Set(ctx context.Context, want Config) (Change, error) {
 }
 
 func (h *HAProxy) set(ctx context.Context, want Config) (Change, error) {
-	if err := checkSplits(want); err != nil {
+	if err := errors.Join(checkSplits(want), checkPassthrough(want)); err != nil {
 		return Change{Kind: None}, err
 	}
 	want = h.split(want)

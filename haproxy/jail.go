@@ -14,8 +14,8 @@ import (
 )
 
 // Jail is where a worker lives once it has opened its sockets and files: in a
-// directory without anything but the socket it logs to, as a user without
-// rights. The master stays root: it opens what the next worker needs. The zero
+// directory without anything but the socket it logs to, and those it reaches
+// itself by, as a user without rights. The master stays root: it opens what the next worker needs. The zero
 // value is no jail.
 type Jail struct {
 	Dir      string // absolute
@@ -84,16 +84,17 @@ func (j Jail) write(w *strings.Builder) {
 
 // logOf is the path of the log as the worker sees it.
 func (p Paths) logOf(want Config) string {
-	if p.Jail.closed() && want.jailable() {
+	if p.locksUp(want) {
 		return "/" + filepath.Base(p.log())
 	}
 	return p.log()
 }
 
 // jailable says whether all servers are reached by address: a unix socket is
-// opened by its path, time and again, and lies outside of the jail.
+// opened by its path, time and again, and lies outside of the jail, unless it
+// is HAProxy's own.
 func (c Config) jailable() bool {
 	return c.Tier == nil && !slices.ContainsFunc(c.Backends, func(b *Backend) bool {
-		return slices.ContainsFunc(b.Servers, func(s Server) bool { return s.Socket != "" })
+		return b.Place != BeforeTLS && slices.ContainsFunc(b.Servers, func(s Server) bool { return s.Socket != "" })
 	})
 }

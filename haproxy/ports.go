@@ -84,6 +84,9 @@ func probe(want Config, own []int) error {
 // sockets are the addresses that a frontend listens on, each port of a range.
 func (f Frontend) sockets() iter.Seq[netip.AddrPort] {
 	return func(yield func(netip.AddrPort) bool) {
+		if f.Inside { // the frontend before it does
+			return
+		}
 		for _, b := range f.Binds {
 			for port := int(b.Port); port <= int(max(b.Port, f.LastPort)); port++ {
 				if !yield(netip.AddrPortFrom(b.Address, uint16(port))) {

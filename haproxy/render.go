@@ -57,7 +57,10 @@ func Render(want Config, paths Paths) (Files, error) {
 	if err := checkSplits(want); err != nil {
 		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
 	}
-	want = new(splitter).apply(want)
+	if err := checkPassthrough(want); err != nil {
+		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
+	}
+	want = new(splitter).apply(new(passer).apply(want))
 	if err := checkConfig(want, func(*Backend) bool { return false }); err != nil {
 		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
 	}
@@ -76,7 +79,7 @@ func Render(want Config, paths Paths) (Files, error) {
 	}
 	writeExporter(&text, paths)
 	for _, f := range want.Frontends {
-		writeFrontend(&text, f, want.Closing)
+		writeFrontend(&text, f, paths, want)
 		f.addFiles(files)
 	}
 	if want.Tier != nil {
@@ -94,7 +97,7 @@ func Render(want Config, paths Paths) (Files, error) {
 	if err != nil {
 		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
 	}
-	if err := setServers(cfg, want.Backends, paths); err != nil {
+	if err := setServers(cfg, want, paths); err != nil {
 		return nil, err
 	}
 	if err := understood(cfg); err != nil {
@@ -155,8 +158,9 @@ func understood(cfg parser.Parser) error {
 	return nil
 }
 
-func setServers(cfg parser.Parser, backends []*Backend, paths Paths) error {
-	for _, b := range backends {
+func setServers(cfg parser.Parser, want Config, paths Paths) error {
+	locked := paths.locksUp(want)
+	for _, b := range want.Backends {
 		if len(b.Servers) == 0 {
 			continue
 		}
@@ -169,7 +173,7 @@ func setServers(cfg parser.Parser, backends []*Backend, paths Paths) error {
 			if s.Host != "" {
 				options = append(options, value("init-addr", "last,libc,none"), value("resolvers", "vipilot"))
 			}
-			servers = append(servers, types.Server{Name: s.Name, Address: paths.address(b, s), Params: options})
+			servers = append(servers, types.Server{Name: s.Name, Address: paths.address(b, s, locked), Params: options})
 		}
 		if err := cfg.Set(parser.Backends, b.Name, "server", servers); err != nil {
 			return fmt.Errorf("render haproxy.cfg: backend %s: %w", b.Name, err)
@@ -222,6 +226,8 @@ func serverOptions(b *Backend, s Server) []params.ServerOption {
 	switch b.Place {
 	case AtGate:
 		return gateOptions(s)
+	case BeforeTLS:
+		return []params.ServerOption{word("send-proxy-v2")}
 	case OnNode:
 		list = checkOptions(b)
 	}

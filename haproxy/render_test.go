@@ -113,6 +113,18 @@ func goldens(t testing.TB) map[string]Config {
 				{Name: "pass", Mode: TCP, Balance: "random"},
 			},
 		},
+		"passthrough": {
+			Frontends: []Frontend{{Name: "public_443", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:443"), bind("[2001:db8::10]:443")},
+				AcceptProxy:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+				Routes:       []Route{{Host: "a.example.net", Path: "/", Backend: "a"}, {Host: "todo.example.org", Path: "/api", Backend: "a"}, {Host: "todo.example.org", Path: "/", Backend: "a"}},
+				Passthrough:  []Route{{Host: "db.example.net", Backend: "db"}, {Host: "*.example.org", Backend: "pass"}},
+				Certificates: []Certificate{{Name: "a", PEM: testPEM(t)}}}},
+			Backends: []*Backend{
+				{Name: "a", Mode: HTTP, Tunnel: 4 * time.Hour, Servers: []Server{ready("a", "10.77.0.11:1")}},
+				{Name: "db", Mode: TCP, Servers: []Server{ready("a", "10.77.0.40:5432")}},
+				{Name: "pass", Mode: TCP},
+			},
+		},
 		"split": {
 			Frontends: []Frontend{
 				{Name: "intra_443", Mode: TCP, Binds: []Bind{bind("10.77.0.101:443")}, Routes: []Route{{Host: "db.example.net", Backend: "db"}, {Host: "*.example.net", Backend: "plain"}}},

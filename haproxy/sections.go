@@ -30,7 +30,7 @@ func writeGlobal(w *strings.Builder, p Paths, maxconn int, want Config) {
 	fmt.Fprintf(w, "  stats socket %s mode 600 level admin expose-fd listeners\n", p.stats())
 	fmt.Fprintf(w, "  hard-stop-after %s\n  mworker-max-reloads 50\n", millis(hardStop))
 	fmt.Fprintf(w, "  log %s len 1024 local0 notice\n", p.logOf(want))
-	if p.Jail.closed() && want.jailable() {
+	if p.locksUp(want) {
 		p.Jail.write(w)
 	}
 	fmt.Fprintf(w, "  server-state-file %s\n", p.state())
@@ -75,9 +75,14 @@ resolvers vipilot
 
 // writeFrontend writes a frontend. It logs nothing: the log is the health
 // feed, and a request must not pay for it.
-func writeFrontend(w *strings.Builder, f Frontend, closing bool) {
+func writeFrontend(w *strings.Builder, f Frontend, p Paths, want Config) {
 	fmt.Fprintf(w, "\nfrontend %s from vipilot\n  mode %s\n  no log\n", f.Name, f.Mode)
-	for _, b := range f.Binds {
+	binds := f.Binds
+	if f.Inside {
+		f.writeInside(w, p, p.locksUp(want))
+		binds = nil
+	}
+	for _, b := range binds {
 		fmt.Fprintf(w, "  bind %s%s transparent", netip.AddrPortFrom(b.Address, b.Port), f.UpTo())
 		if b.Address.Is6() {
 			w.WriteString(" v6only")
@@ -108,7 +113,7 @@ func writeFrontend(w *strings.Builder, f Frontend, closing bool) {
 	fmt.Fprintf(w, "  http-request del-header X-Forwarded- -m beg%s\n  http-request del-header Forwarded%s\n", keep, keep)
 	fmt.Fprintf(w, "  http-request set-header X-Forwarded-Proto %s%s\n", scheme, keep)
 	fmt.Fprintf(w, "  http-request add-header X-Forwarded-For %%[src]%s\n", keep)
-	if closing {
+	if want.Closing {
 		w.WriteString("  http-after-response set-header Connection close\n")
 	}
 	if keep == "" {
@@ -139,7 +144,7 @@ func writeBackend(w *strings.Builder, b *Backend, peers bool) {
 	if balance == "source" || balance == "uri" {
 		w.WriteString("  hash-type consistent\n") // the only kind that takes servers at run time
 	}
-	if b.Place != OnNode {
+	if b.Place == AtGate || b.Place == BehindIt {
 		writeInTier(w, b)
 	}
 	if b.StickyCookie != "" && b.StickyName {
@@ -184,6 +189,9 @@ func budget(want Config, limit int) (int, error) {
 		}
 		if f.QUIC {
 			binds += len(f.Binds)
+		}
+		if f.Inside {
+			binds++
 		}
 	}
 	if want.Tier != nil {

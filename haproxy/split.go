@@ -34,9 +34,10 @@ func BackendName(service, set string) string {
 }
 
 // ofService is the key as the service's own: sets are HAProxy's business alone.
-// The gate is no service and has no sets, though its name is formed like one.
+// The gate is no service and has no sets, though its name is formed like one;
+// nor is what has two colons in its name.
 func (k ServerKey) ofService() ServerKey {
-	if k.Backend == Gate {
+	if k.Backend == Gate || strings.Contains(k.Backend, "::") {
 		return k
 	}
 	service, _, _ := strings.Cut(k.Backend, ":")
@@ -271,10 +272,10 @@ func (f Frontend) useSet(w *strings.Builder) {
 	}
 }
 
-// split carries out the splits of want, and remembers the backends of each
+// split divides frontends that pass TLS through, carries out the splits of want, and remembers the backends of each
 // service for those who ask about it.
 func (h *HAProxy) split(want Config) Config {
-	want = h.splitter.apply(want)
+	want = h.splitter.apply(h.passer.apply(want))
 	h.seen.Lock()
 	h.sets = h.splitter.sets
 	h.seen.Unlock()

@@ -51,9 +51,12 @@ const tierFrontend, tierCertificate = "tier:port", "certs/tier.pem"
 func (p Paths) inside() string { return filepath.Join(p.Dir, "inside.sock") }
 
 // address is where the server is reached, as HAProxy reads it.
-func (p Paths) address(b *Backend, s Server) string {
-	if b.Place == AtGate {
+func (p Paths) address(b *Backend, s Server, locked bool) string {
+	switch {
+	case b.Place == AtGate:
 		return "unix@" + p.inside()
+	case b.Place == BeforeTLS && !locked:
+		return "unix@" + p.Dir + s.Socket
 	}
 	return s.target()
 }
@@ -150,7 +153,7 @@ func checkTier(want Config) error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf("tier: "+format, args...)) }
 	for _, b := range want.Backends {
-		if b.Place != OnNode && t == nil {
+		if (b.Place == AtGate || b.Place == BehindIt) && t == nil {
 			fault("backend %q is in a tier that is not there", b.Name)
 		}
 	}
