@@ -34,6 +34,8 @@ type Input struct {
 	RunDir   string          // where sockets are
 	Drains   *Drains         // by hand
 	Stage    Stage           // how far the node is on its way out of service
+	Expected bool            // a preferred node is about to take VIPs back
+	Relieved []string        // VIPs that do not preempt and are given up, to be carried by a node that routers hear
 	FRR      routing.FRR     // where FRR is, and whose
 	NoUDP    string          // why this node can serve no UDP; "" = it can
 	// Others are the other nodes that could be asked just now: by VIP, whether

@@ -40,6 +40,8 @@ type node struct {
 	balance   vrrp.Balance
 	yields    bool // keepalived yields
 	relief    bool // another node is there to take over
+	deaf      bool // no router hears the node
+	relieved  []string
 	closing   bool // HAProxy asks clients to reconnect
 	loopback  []netip.Addr
 	want      remote.Want
@@ -140,8 +142,12 @@ func (f fakeElection) Set(_ context.Context, want vrrp.Config) (bool, error) {
 		f.t.Error("keepalived was configured before HAProxy serves")
 	}
 	f.instances, f.yields, f.virtual = nil, want.Yield, want.Virtual
+	f.relieved = nil
 	for _, i := range want.Instances {
 		f.instances = append(f.instances, i.Name)
+		if i.Relieved {
+			f.relieved = append(f.relieved, i.Name)
+		}
 	}
 	return false, nil
 }
@@ -192,7 +198,7 @@ func (f fakeRouter) Changes() <-chan struct{}      { return f.routed }
 func (f fakeRouter) State() (remote.State, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := remote.State{PID: 300, HAProxyUp: true, Build: f.build, Stays: f.stays}
+	s := remote.State{PID: 300, HAProxyUp: true, Build: f.build, Stays: f.stays, Deaf: f.deaf}
 	for _, p := range f.want.Routing.Prefixes {
 		if p.WhileHeld && f.yields && f.relief && !slices.Contains(f.loopback, p.Prefix.Addr()) {
 			continue
@@ -276,6 +282,7 @@ func testLoop(t *testing.T, n *node, cfg *config.Config) (*loop, map[string]engi
 		in: Input{
 			Node: "lb1", Config: cfg, Hosts: make(map[string]discovery.Snapshot), Answered: make(map[string]*Answers),
 		},
+		askNode: func(context.Context, string) (*status.Report, error) { return nil, errors.New("nobody there") },
 		sources: make(map[string]source), waiting: make(map[string]bool),
 	}
 	return l, engines

@@ -4,15 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
-	"reflect"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/vipilot/vipilot/acme"
 	"github.com/vipilot/vipilot/config"
-	"github.com/vipilot/vipilot/discovery"
 	"github.com/vipilot/vipilot/haproxy"
 	"github.com/vipilot/vipilot/status"
 )
@@ -48,6 +45,7 @@ type loop struct {
 	authority authority
 	newSource newSource
 	askStatus func(ctx context.Context, url string) (*status.Report, error) // of another node
+	askNode   func(ctx context.Context, url string) (*status.Report, error) // the part about the node itself
 
 	inbox   chan event
 	in      Input
@@ -64,6 +62,8 @@ type loop struct {
 	trial     *config.Config // the configuration to go back to when a component refuses the new one
 	rollout   rollout
 	departure departure
+	relief    relief
+	bearing   atomic.Pointer[bearing]
 	renewed   int           // the sentinel's process that was asked to hand over
 	retry     time.Duration // grows with each round that fails
 	complaint string        // the failure that was logged last
@@ -78,13 +78,6 @@ type loop struct {
 	newest    atomic.Pointer[config.Config] // the last valid one offered
 	offers    chan struct{}                 // newest was stored; pokes coalesce
 	known     atomic.Pointer[facts]         // for explain
-}
-
-// source is a running watcher of one host.
-type source struct {
-	host   config.Host
-	cancel context.CancelFunc
-	poke   func() // of a Swarm's manager: look at once; else nil
 }
 
 // send hands a fact to the loop, from any goroutine.
@@ -159,6 +152,7 @@ func (l *loop) settle(ctx context.Context, cause string) {
 	l.inherit()
 	l.observe()
 	l.depart(ctx)
+	l.relieve(ctx)
 	l.orderCertificates()
 	traced, whole := l.traced.begin(ctx, cause) // ctx goes on to watchers, which are no part of the round
 	changed, err := l.round(traced)
@@ -233,147 +227,6 @@ func (l *loop) goBack(ctx context.Context, err error) {
 	l.refuse(l.in.Config, err)
 	l.in.Config, l.trial, l.rollout.trial = l.trial, nil, nil
 	l.followHosts(ctx)
-}
-
-// followHosts starts and stops watchers so that exactly the declared hosts
-// are watched.
-func (l *loop) followHosts(ctx context.Context) {
-	if l.in.Config == nil {
-		return
-	}
-	declared := make(map[string]config.Host)
-	for _, h := range l.in.Config.Hosts {
-		declared[h.Name] = h
-	}
-	for name, s := range l.sources {
-		h, ok := declared[name]
-		if ok && sameEngine(s.host, h) {
-			continue
-		}
-		s.cancel()
-		delete(l.sources, name)
-		if !ok {
-			delete(l.in.Hosts, name)
-		}
-	}
-	for name, h := range declared {
-		if _, ok := l.sources[name]; !ok {
-			l.watch(ctx, h)
-		}
-	}
-}
-
-// sameEngine reports whether the watcher of a serves b as well.
-func sameEngine(a, b config.Host) bool {
-	return a.Docker == b.Docker && a.Swarm == b.Swarm && reflect.DeepEqual(a.TLS, b.TLS)
-}
-
-func (l *loop) watch(ctx context.Context, h config.Host) {
-	ctx, cancel := context.WithCancel(ctx)
-	l.sources[h.Name] = source{host: h, cancel: cancel}
-	src, err := l.newSource(h, l.in.Hosts[h.Name])
-	if err != nil {
-		last := l.in.Hosts[h.Name]
-		l.in.Hosts[h.Name] = discovery.Snapshot{Host: h.Name, Containers: last.Containers, Node: last.Node, Swarm: last.Swarm, StaleSince: time.Now(), Err: err}
-		l.log.Error("watch host", "host", h.Name, "err", err)
-		return
-	}
-	if manager, ok := src.(interface{ Poke() }); ok && h.Swarm {
-		l.sources[h.Name] = source{host: h, cancel: cancel, poke: manager.Poke}
-	}
-	snapshots := make(chan discovery.Snapshot)
-	go func() {
-		if err := src.Run(ctx, snapshots); err != nil && ctx.Err() == nil {
-			l.log.Error("watch host ended early", "host", h.Name, "err", err, "bug", true)
-		}
-	}()
-	go func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case s := <-snapshots:
-				l.send(ctx, event{cause: h.Name + ": " + s.Cause, fold: func() { l.see(ctx, s) }, heard: s.Heard})
-			}
-		}
-	}()
-}
-
-// see takes a snapshot, unless its watcher was stopped meanwhile.
-func (l *loop) see(ctx context.Context, s discovery.Snapshot) {
-	if ctx.Err() != nil {
-		return
-	}
-	old, known := l.in.Hosts[s.Host]
-	if !s.Connected && (old.Connected || !known || delayed(old.Err, s.Err)) {
-		l.log.Warn("host unreachable, its endpoints stay", "host", s.Host, "containers", len(s.Containers), "err", s.Err)
-	}
-	if s.Connected && known && !old.Connected && old.Err != nil {
-		l.log.Info("host connected", "host", s.Host, "containers", len(s.Containers))
-	}
-	if !s.Heard.IsZero() {
-		l.steps.Took(status.StepInspect, s.At.Sub(s.Heard))
-	}
-	l.in.Hosts[s.Host] = s
-	l.pokeManagers(old, s)
-	delete(l.waiting, s.Host)
-}
-
-// delayed reports whether the reason of an outage is another one now.
-func delayed(old, now error) bool {
-	return now != nil && (old == nil || old.Error() != now.Error())
-}
-
-// answer notes that an endpoint answered its first dial.
-func (l *loop) answer(p probe) {
-	fresh := &Answers{Started: make(map[string]time.Time)}
-	if old := l.in.Answered[p.key.Backend]; old != nil {
-		maps.Copy(fresh.Started, old.Started)
-	}
-	fresh.Started[p.key.Server] = p.started
-	l.in.Answered[p.key.Backend] = fresh
-}
-
-// forget drops the answers of servers that are no members any more.
-func (l *loop) forget(d Desired) {
-	for service, answers := range l.in.Answered {
-		pool := d.Pools[service]
-		if pool == nil {
-			delete(l.in.Answered, service)
-			continue
-		}
-		if len(answers.Started) <= len(pool.Members) {
-			continue
-		}
-		kept := &Answers{Started: make(map[string]time.Time)}
-		for _, m := range pool.Members {
-			if m.Answered && !m.Static {
-				kept.Started[m.Server] = m.Started
-			}
-		}
-		l.in.Answered[service] = kept
-	}
-}
-
-// inherit counts the endpoints that a predecessor has readied as answered,
-// whether or not it had the time to remember them on disk.
-func (l *loop) inherit() {
-	if l.inherited == nil {
-		return
-	}
-	want, err := l.plan.desire(l.in)
-	if err != nil {
-		return // the round says so
-	}
-	for service, pool := range want.Pools {
-		for _, m := range pool.Members {
-			key := haproxy.ServerKey{Backend: service, Server: m.Server}
-			if health, ok := l.inherited[haproxy.ServerKey{Backend: m.backend(service), Server: m.Server}]; ok && health != haproxy.Down && !m.Answered {
-				l.answer(probe{key: key, started: m.Started})
-			}
-		}
-	}
-	l.inherited = nil
 }
 
 // observe takes what HAProxy says of its servers.

@@ -222,6 +222,8 @@ func (l *loop) whyNot(v config.VIP, role string, state remote.State, reachable b
 		return "the sentinel does not answer"
 	case !state.HAProxyUp:
 		return "HAProxy does not run"
+	case slices.Contains(l.in.Relieved, v.Name):
+		return "no router hears this node; another node is to take the VIP"
 	case role == string(vrrp.Backup) || role == string(vrrp.Fault):
 		return "this node is " + role
 	}

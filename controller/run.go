@@ -93,6 +93,7 @@ func New(opts Options) *Controller {
 		addresses: loopback.New(filepath.Join(opts.RunDir, "loopback.json")),
 		newSource: dockerSource(opts.Logger),
 		askStatus: askStatus,
+		askNode:   askNode,
 		inbox:     make(chan event, inboxSize),
 		offers:    make(chan struct{}, 1),
 		in: Input{
@@ -148,6 +149,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	group.Go(func() error { return c.loop.followConfig(ctx) })
 	group.Go(func() error { return c.loop.askOthers(ctx) })
 	group.Go(func() error { return c.loop.watchNodes(ctx) })
+	group.Go(func() error { return c.loop.watchFit(ctx) })
 	group.Go(func() error {
 		defer end()
 		until, stop := context.WithCancel(ctx)

@@ -262,7 +262,7 @@ func (k *Keepalived) setVirtual(ctx context.Context, want Config) (changed bool,
 		if err != nil {
 			return false, err
 		}
-		if _, err := k.setYield(want.Yield); err != nil {
+		if _, err := k.setSwitches(want); err != nil {
 			return false, err
 		}
 		if _, err := k.install(ctx, data); err != nil {

@@ -38,6 +38,9 @@ type Instance struct {
 	Addresses      []netip.Addr // the VIP's, IPv4 and IPv6 mixed
 	Announced      bool         // routers are told of the VIP
 	GARP           GARP
+	// Relieved gives the addresses of an announced instance that does not preempt
+	// up, for another node to take; switched without a reload.
+	Relieved bool
 }
 
 // GARP is how a master tells switches and neighbors where the addresses are, by

@@ -100,3 +100,32 @@ func TestSpeakerTrack(t *testing.T) {
 	eventually(t, "back", func() bool { return a.is("public", Master) && b.is("public", Backup) })
 	t.Logf("four moves, %d pings lost", lost())
 }
+
+// TestRelief: an announced VIP that does not preempt goes to the other node
+// within the moment for which it is given up, and stays there.
+func TestRelief(t *testing.T) {
+	needRealDaemons(t)
+	l := newLab(t)
+	a, b := l.nodes[0], l.nodes[1]
+	instance := quick(public())
+	instance.Preempt, instance.Announced = false, true
+	l.elect(t, instance)
+	lost := probing(t, "203.0.113.10")
+	relieved := func(yes bool) {
+		t.Helper()
+		given := instance
+		given.Relieved = yes
+		if !a.set(a.config(150, given)) {
+			t.Error("nothing was changed")
+		}
+	}
+	relieved(true)
+	took := eventually(t, "the other node has it", func() bool { return b.is("public", Master) && a.is("public", Fault) })
+	relieved(false)
+	eventually(t, "a backup again", func() bool { return a.is("public", Backup) })
+	quiet(t, "still the other node's", func() bool { return b.is("public", Master) })
+	t.Logf("moved after %v, %d of the pings of then lost", took, lost())
+	if a.k.Status().Reloads != 0 {
+		t.Error("it took a reload")
+	}
+}

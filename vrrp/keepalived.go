@@ -121,7 +121,7 @@ func (k *Keepalived) apply(ctx context.Context, want Config) (changed bool, err 
 	if err := k.adopt(ctx); err != nil {
 		return false, err
 	}
-	yielded, err := k.setYield(want.Yield)
+	yielded, err := k.setSwitches(want)
 	if err != nil {
 		return false, err
 	}

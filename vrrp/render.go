@@ -42,6 +42,7 @@ type instanceText struct {
 	Preempt                      bool
 	GARP                         *garpText
 	YieldWeight                  int
+	ReliefFile                   string // "" = it has none
 	Source                       netip.Addr
 	UnicastPeers                 []netip.Addr
 	Password, Anchor             string
@@ -72,6 +73,9 @@ func renderElection(want Config, runDir string) ([]byte, error) {
 		GARP: DefaultGARP.text(), Paces: paces(want.Instances)}
 	for _, i := range want.Instances {
 		text := i.text()
+		if name := i.reliefFile(); name != "" {
+			text.ReliefFile = filepath.Join(runDir, name)
+		}
 		if want.SpeakerFile != "" && i.Announced && i.Preempt {
 			text.SpeakerWeight = speakerWeight
 		}

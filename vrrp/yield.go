@@ -23,11 +23,33 @@ const yieldWeight = -253
 // that a router that is away for all moves nothing.
 const speakerWeight = -198
 
-// setYield writes the file, in place and with one write of constant length, so
+// reliefFile is tracked by an instance that is announced and does not preempt: 1
+// in it is a fault, for no lower priority would have another node take over.
+func (i Instance) reliefFile() string {
+	if i.Preempt || !i.Announced {
+		return ""
+	}
+	return fmt.Sprintf("relief.%d.track", i.VRID)
+}
+
+// setSwitches writes the track files that are ours.
+func (k *Keepalived) setSwitches(want Config) (changed bool, err error) {
+	changed, err = k.setSwitch(yieldFile, want.Yield)
+	for _, i := range want.Instances {
+		if name := i.reliefFile(); name != "" && err == nil {
+			var did bool
+			did, err = k.setSwitch(name, i.Relieved)
+			changed = changed || did
+		}
+	}
+	return changed, err
+}
+
+// setSwitch writes one file, in place and with one write of constant length, so
 // that keepalived's inotify sees one change and never an empty file.
-func (k *Keepalived) setYield(yield bool) (changed bool, err error) {
-	name, value := filepath.Join(k.opts.RunDir, yieldFile), "0\n"
-	if yield {
+func (k *Keepalived) setSwitch(name string, on bool) (changed bool, err error) {
+	name, value := filepath.Join(k.opts.RunDir, name), "0\n"
+	if on {
 		value = "1\n"
 	}
 	if old, err := os.ReadFile(name); err == nil && string(old) == value {

@@ -1,0 +1,224 @@
+package controller
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/status"
+	"github.com/vipilot/vipilot/vrrp"
+)
+
+const (
+	fitInterval = 500 * time.Millisecond // between two questions to another node
+	reliefPause = time.Minute            // before a VIP that nobody took is given up again
+)
+
+// bearing is what the questions to other nodes depend on, by the last round.
+type bearing struct {
+	masters map[string]bool // VRRP VIPs that this node carries
+	deaf    bool            // no router hears it
+}
+
+// fitness are the VRRP VIPs, by node, which other nodes could carry now: a node
+// in service that is a backup and is heard by routers where that matters, twice
+// in a row. A node that does not answer could not.
+type fitness map[string]map[string]bool
+
+// relief is what comes of it. See docs/decisions/0015.
+type relief struct {
+	fit   fitness
+	since map[string]time.Time // by VIP: when another node was first seen about to take it, or it was given up
+}
+
+// relieve looks at each VRRP VIP of this node. One that a preferred node is
+// about to take back has its clients asked to reconnect beforehand. One that does not preempt
+// is given up for a moment when no router hears this node and another one is fit.
+func (l *loop) relieve(ctx context.Context) {
+	r, now := &l.relief, time.Now()
+	if r.since == nil {
+		r.since = make(map[string]time.Time)
+	}
+	state, _ := l.router.State()
+	expected, relieved := l.in.Expected, l.in.Relieved
+	st := bearing{masters: make(map[string]bool), deaf: state.Deaf}
+	l.in.Expected, l.in.Relieved = false, nil
+	for _, vip := range l.in.Config.VIPs {
+		rank := slices.Index(vip.Nodes, l.in.Node)
+		if vip.HA != config.VRRP || rank < 0 {
+			continue
+		}
+		master := l.election.Role(vip.Name) == vrrp.Master
+		if master {
+			st.masters[vip.Name] = true
+		}
+		var left time.Duration
+		if vip.VRRP.Preempt {
+			left = r.expect(vip, master && r.fit.any(vip.Nodes[:rank], vip.Name), now)
+			l.in.Expected = l.in.Expected || left > 0
+		} else {
+			due := vip.Announce != nil && st.deaf && master && l.in.Stage == InService
+			if left = r.giveUp(vip, due && r.fit.any(vip.Nodes, vip.Name), now); left > 0 {
+				l.in.Relieved = append(l.in.Relieved, vip.Name)
+			}
+		}
+		if left > 0 {
+			l.again(ctx, left)
+		}
+	}
+	if l.in.Expected && !expected {
+		l.log.Info("a preferred node is about to take VIPs back: HTTP clients are asked to reconnect")
+	}
+	if len(l.in.Relieved) > 0 && !slices.Equal(l.in.Relieved, relieved) {
+		l.log.Warn("no router hears this node, and one hears another: VIPs given up", "vips", l.in.Relieved)
+	}
+	l.bearing.Store(&st)
+}
+
+// expect says for how long yet clients are asked to reconnect because the VIP
+// is about to be taken back; not for ever, as the other node may never do it.
+func (r *relief) expect(vip config.VIP, about bool, now time.Time) time.Duration {
+	if !about {
+		delete(r.since, vip.Name)
+		return 0
+	}
+	if r.since[vip.Name].IsZero() {
+		r.since[vip.Name] = now
+	}
+	return r.since[vip.Name].Add(vip.VRRP.PreemptDelay + takeover(vip) + 5*time.Second).Sub(now)
+}
+
+// giveUp says for how long yet the VIP is given up. An election later it is no
+// more, so that a node that nobody relieves has it again.
+func (r *relief) giveUp(vip config.VIP, due bool, now time.Time) time.Duration {
+	since, ok := r.since[vip.Name]
+	if ok && now.Sub(since) > reliefPause {
+		ok = false
+		delete(r.since, vip.Name)
+	}
+	if !ok && due {
+		since, ok = now, true
+		r.since[vip.Name] = now
+	}
+	if !ok {
+		return 0
+	}
+	return since.Add(takeover(vip) + time.Second).Sub(now)
+}
+
+// takeover is how long it takes until another node has what this one gives up.
+func takeover(vip config.VIP) time.Duration { return 4 * vip.VRRP.AdvertInterval }
+
+func (f fitness) any(nodes []string, vip string) bool {
+	return slices.ContainsFunc(nodes, func(node string) bool { return f[node][vip] })
+}
+
+// watchFit keeps relief.fit until ctx ends. Nobody is asked where nothing depends on it.
+func (l *loop) watchFit(ctx context.Context) error {
+	if l.opts.Host != "" {
+		return nil // a host's proxy knows no nodes
+	}
+	tick := time.NewTicker(fitInterval)
+	defer tick.Stop()
+	var before, told fitness
+	for {
+		said := l.askFit(ctx, rivals(l.newest.Load(), l.opts.Node, l.bearing.Load()))
+		fit := said.and(before)
+		before = said
+		if ctx.Err() == nil && !maps.EqualFunc(fit, told, maps.Equal) {
+			told = fit
+			l.send(ctx, event{fold: func() { l.relief.fit = fit }})
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// and is what both say.
+func (f fitness) and(other fitness) fitness {
+	both := make(fitness)
+	for node, vips := range f {
+		for vip := range vips {
+			if other[node][vip] {
+				if both[node] == nil {
+					both[node] = make(map[string]bool)
+				}
+				both[node][vip] = true
+			}
+		}
+	}
+	return both
+}
+
+// rivals are the nodes to be asked: those that would take a VIP back from this
+// one, and those that could relieve it while no router hears it.
+func rivals(cfg *config.Config, node string, st *bearing) []config.Node {
+	if cfg == nil || st == nil {
+		return nil
+	}
+	asked := make(map[string]bool)
+	for _, vip := range cfg.VIPs {
+		if vip.HA != config.VRRP || !st.masters[vip.Name] {
+			continue
+		}
+		candidates := vip.Nodes
+		switch rank := slices.Index(vip.Nodes, node); {
+		case vip.VRRP.Preempt && rank >= 0:
+			candidates = vip.Nodes[:rank]
+		case vip.Announce == nil || !st.deaf:
+			continue
+		}
+		for _, name := range candidates {
+			asked[name] = name != node
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(cfg.Nodes), func(n config.Node) bool { return !asked[n.Name] || n.Status == "" || n.Drain })
+}
+
+func (l *loop) askFit(ctx context.Context, nodes []config.Node) fitness {
+	ctx, cancel := context.WithTimeout(ctx, fitInterval)
+	defer cancel()
+	said := make(chan *status.Report, len(nodes))
+	for _, n := range nodes {
+		go func() {
+			r, err := l.askNode(ctx, n.Status)
+			if err != nil || r.Node != n.Name {
+				r = nil
+			}
+			said <- r
+		}()
+	}
+	fit := make(fitness)
+	for range nodes {
+		if r := <-said; r != nil {
+			fit[r.Node] = fitVIPs(r)
+		}
+	}
+	return fit
+}
+
+// fitVIPs are those that a node could carry, as it reports.
+func fitVIPs(r *status.Report) map[string]bool {
+	fit := make(map[string]bool)
+	if r.Stage != orInService(InService) || r.Components.HAProxy.State != "running" || r.Components.Speaker.Deaf {
+		return fit
+	}
+	for name, vip := range r.VIPs {
+		if vip.Role == string(vrrp.Backup) {
+			fit[name] = true
+		}
+	}
+	return fit
+}
+
+// askNode reads what another node says of itself.
+func askNode(ctx context.Context, url string) (*status.Report, error) {
+	client := status.NewClient(url)
+	defer client.Close()
+	return client.Node(ctx)
+}
