@@ -128,7 +128,9 @@ func wantOnlyIn(t *testing.T, s *planted.Secrets, dir string, allowed ...string)
 			return err
 		}
 		relative, _ := filepath.Rel(dir, name)
-		i := slices.IndexFunc(allowed, func(a string) bool { return relative == a || strings.HasSuffix(a, "/") && strings.HasPrefix(relative, a) })
+		i := slices.IndexFunc(allowed, func(a string) bool {
+			return relative == a || strings.HasSuffix(a, "/") && strings.HasPrefix(relative, a)
+		})
 		if i < 0 {
 			t.Errorf("%s holds %q", relative, s.In(string(data)))
 			return nil

@@ -11,8 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
@@ -183,22 +186,22 @@ type Remark struct {
 // not have is replaced by one that it has: keepalived insists on that. It asks
 // for the nodes given, or for all.
 func AskDaemons(ctx context.Context, cfg *config.Config, nodes ...string) ([]Remark, error) {
-	var remarks []Remark
-	for _, node := range cfg.Nodes {
+	asked := make([][]Remark, len(cfg.Nodes))
+	group, each := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, node := range cfg.Nodes {
 		if len(nodes) > 0 && !slices.Contains(nodes, node.Name) {
 			continue
 		}
-		dir, err := os.MkdirTemp("", "vipilot-validate-")
-		if err != nil {
-			return nil, fmt.Errorf("make directory: %w", err)
-		}
-		asked, err := askFor(ctx, cfg, node.Name, dir)
-		err = errors.Join(err, os.RemoveAll(dir))
-		if err != nil {
-			return nil, fmt.Errorf("node %s: %w", node.Name, err)
-		}
-		remarks = append(remarks, asked...)
+		group.Go(func() (err error) {
+			asked[i], err = askFor(each, cfg, node.Name)
+			return err
+		})
 	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	remarks := slices.Concat(asked...)
 	for _, host := range cfg.Hosts {
 		if host.Proxy == nil {
 			continue
@@ -212,7 +215,20 @@ func AskDaemons(ctx context.Context, cfg *config.Config, nodes ...string) ([]Rem
 	return remarks, nil
 }
 
-func askFor(ctx context.Context, cfg *config.Config, node, dir string) ([]Remark, error) {
+// askFor asks for one node, in a directory that it removes.
+func askFor(ctx context.Context, cfg *config.Config, node string) (remarks []Remark, err error) {
+	dir, err := os.MkdirTemp("", "vipilot-validate-")
+	if err != nil {
+		return nil, fmt.Errorf("make directory: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if remarks, err = askIn(ctx, cfg, node, dir); err != nil {
+		return nil, fmt.Errorf("node %s: %w", node, err)
+	}
+	return remarks, nil
+}
+
+func askIn(ctx context.Context, cfg *config.Config, node, dir string) ([]Remark, error) {
 	want, err := Desire(Input{Node: node, Config: cfg})
 	if err != nil {
 		return nil, err
