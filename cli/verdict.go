@@ -3,10 +3,12 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vipilot/vipilot/config"
@@ -148,10 +150,12 @@ func sarif(v verdict, strict bool, version, source string) object {
 			result["locations"] = []object{{
 				"physicalLocation": object{
 					"artifactLocation": artifact(named(source, f.Pos.File)),
-					"region":           object{"startLine": f.Pos.Line, "startColumn": f.Pos.Column},
+					"region":           object{"startLine": max(1, f.Pos.Line), "startColumn": max(1, f.Pos.Column)},
 				},
-				"logicalLocations": []object{{"fullyQualifiedName": f.Path, "kind": "member"}},
 			}}
+			if f.Path != "" {
+				result["locations"].([]object)[0]["logicalLocations"] = []object{{"fullyQualifiedName": f.Path, "kind": "member"}}
+			}
 		}
 		results = append(results, result)
 	}
@@ -163,7 +167,7 @@ func sarif(v verdict, strict bool, version, source string) object {
 	}
 	for _, d := range v.Daemons {
 		if d.Error != "" {
-			add("daemon", "error", config.Fault{Problem: d.refusal()})
+			add("daemon", "error", config.Fault{Problem: d.refusal(), Pos: anyPlace(v.cfg)})
 		}
 	}
 	rule := func(id, text string) object { return object{"id": id, "shortDescription": object{"text": text}} }
@@ -183,6 +187,17 @@ func sarif(v verdict, strict bool, version, source string) object {
 			"results":    results,
 		}},
 	}
+}
+
+// anyPlace is the first file of a configuration: a daemon's refusal has no
+// place of its own, and GitHub takes no result without one.
+func anyPlace(cfg *config.Config) config.Pos {
+	for _, name := range slices.Sorted(maps.Keys(cfg.Files)) {
+		if ext := path.Ext(name); ext == ".yaml" || ext == ".yml" {
+			return config.Pos{File: name, Line: 1, Column: 1}
+		}
+	}
+	return config.Pos{}
 }
 
 // artifact names a file for SARIF: what is below the working directory by its
