@@ -214,10 +214,16 @@ func (l *loop) again(ctx context.Context, wait time.Duration) {
 	l.next = time.AfterFunc(wait, func() { l.send(ctx, event{fold: func() {}}) })
 }
 
+// refuse notes that a revision is not taken, and says so unless it was said.
 func (l *loop) refuse(cfg *config.Config, err error) {
-	l.applied.refused, l.applied.refusal = "", err
+	refused, before := "", l.applied.refusal
 	if cfg != nil {
-		l.applied.refused = cfg.Revision
+		refused = cfg.Revision
+	}
+	known := before != nil && before.Error() == err.Error() && l.applied.refused == refused
+	l.applied.refused, l.applied.refusal = refused, err
+	if known {
+		return
 	}
 	l.log.Error("revision refused, the last good one stays", "revision", l.applied.refused, "err", err)
 }

@@ -3,12 +3,14 @@ package controller
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
 	"github.com/vipilot/vipilot/haproxy"
 )
@@ -126,6 +128,34 @@ func TestLoopRefusesABrokenRevision(t *testing.T) {
 		synctest.Wait()
 		if r := l.board.Report(); r.Config.Revision != other.Revision || r.Config.Error != nil {
 			t.Errorf("the mended revision: %+v", r.Config)
+		}
+	})
+}
+
+// afar is a source whose server cannot be reached.
+type afar struct{ Source }
+
+func (afar) Fault() error { return errors.New("the server cannot be reached") }
+
+// A revision with faults is named, its faults are logged once, and a source
+// out of reach is told of beside them.
+func TestFaultsAreSaidOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _ := testLoop(t, newNode(t), load(t, pair))
+		l.opts.Source = afar{}
+		log := new(strings.Builder)
+		l.log = slog.New(slog.NewTextHandler(log, nil))
+		defer start(t, l)()
+		for range 3 {
+			l.send(t.Context(), event{fold: func() { l.offer(t.Context(), &config.Config{Revision: "c0ffee"}, errors.New("fleet.yaml:1:1: no")) }})
+			synctest.Wait()
+		}
+		c := l.board.Report().Config
+		if c.Pending == nil || *c.Pending != "c0ffee" || c.Error == nil || *c.Error != "fleet.yaml:1:1: no\nthe server cannot be reached" {
+			t.Errorf("pending %v, error %v", c.Pending, c.Error)
+		}
+		if n := strings.Count(log.String(), "revision refused"); n != 1 {
+			t.Errorf("said %d times:\n%s", n, log)
 		}
 	})
 }

@@ -64,7 +64,8 @@ type (
 
 // Source is where revisions come from: [config.Dir], or a Git repository.
 type Source interface {
-	// Load gives the newest revision that is known; see [config.LoadOver].
+	// Load gives the newest revision that is known; see [config.LoadOver]. With
+	// an error it may tell which revision has the faults, and nothing else of it.
 	Load(ctx context.Context, inForce *config.Config) (*config.Config, error)
 	// Sync looks for a newer one now; an error says why none could be had.
 	Sync(ctx context.Context) error

@@ -89,8 +89,13 @@ func (l *loop) reportConfig() status.Config {
 		why := l.rollout.why
 		c.Pending, c.Error = &waiting.Revision, &why
 	}
-	if c.Error == nil && l.opts.Source != nil {
-		c.Error = text(l.opts.Source.Fault())
+	if l.opts.Source != nil { // a newer one may be out of reach beside that
+		if fault := l.opts.Source.Fault(); fault != nil && c.Error != nil {
+			both := *c.Error + "\n" + fault.Error()
+			c.Error = &both
+		} else if fault != nil {
+			c.Error = text(fault)
+		}
 	}
 	return c
 }

@@ -202,7 +202,7 @@ func (l *loop) recall(ctx context.Context) error {
 	case err != nil && last == nil:
 		return err
 	case err != nil:
-		l.refuse(nil, err)
+		l.refuse(cfg, err)
 		cfg = last
 	case last != nil && last.Revision != cfg.Revision:
 		if why, canaries := l.rollout.consider(last, cfg, l.in.Node); why != "" {

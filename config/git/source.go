@@ -72,9 +72,13 @@ func NewSource(opts Options) (*Source, error) {
 	return s, nil
 }
 
+// String is the URL that is followed, without secrets: there are none in it.
+func (s *Source) String() string { return s.opts.URL.String() }
+
 // Load gives the newest revision that was fetched; the first time ever it asks
 // the server. The revision is named by the commit, and where files outside the
-// repository belong to it, by a hash of everything as well.
+// repository belong to it, by a hash of everything as well. Beside the faults
+// of a configuration comes one that has nothing but its Revision.
 func (s *Source) Load(ctx context.Context, inForce *config.Config) (*config.Config, error) {
 	if s.newest().dir == "" {
 		if err := s.Sync(ctx); err != nil {
@@ -84,7 +88,7 @@ func (s *Source) Load(ctx context.Context, inForce *config.Config) (*config.Conf
 	now := s.newest()
 	cfg, err := config.LoadOver(config.Dir(now.dir), inForce)
 	if err != nil {
-		return nil, err
+		return &config.Config{Revision: now.commit}, err
 	}
 	content := cfg.Revision
 	cfg.Revision = now.commit

@@ -94,6 +94,17 @@ func TestLastGoodStays(t *testing.T) {
 		w.git("clean", "-qfd")
 	}
 	wantRevision(t, s, forced, "")
+
+	w.put("fleet/vipilot.yaml", "nods: {}\n")
+	faulty := w.commit("a fault")
+	if err := s.Sync(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if cfg, err := s.Load(t.Context(), nil); err == nil || cfg == nil || cfg.Revision != faulty {
+		t.Errorf("a revision with faults is %v, %v; want %s", cfg, err, faulty)
+	}
+	w.git("reset", "-q", "--hard", forced)
+	wantRevision(t, s, forced, "")
 	if entries, _ := os.ReadDir(s.store.dir); len(entries) != 3 {
 		t.Errorf("left in the state directory: %v, want the current revision, the one before and the link", entries)
 	}
