@@ -75,3 +75,67 @@ func TestPlannedDrain(t *testing.T) {
 	f.relieved("SIGTERM, keep-alive", kept)
 	f.relieved("SIGTERM, a connection each", closing)
 }
+
+// What is drained by hand, an endpoint or a host, gets nothing new until it is
+// taken back, also from the next controller; no request is lost by it and
+// HAProxy is not reloaded.
+func TestDrainByHand(t *testing.T) {
+	f := pair(t)
+	before := f.reloads(f.LB1)
+	kept, closing := f.loads()
+	do := func(says string, args ...string) {
+		t.Helper()
+		told, err := f.LB1.Vipilot(f.ctx, append([]string{"drain"}, args...)...)
+		f.must(err)
+		if !strings.Contains(told, says) {
+			t.Errorf("vipilot drain %v said:\n%s", args, told)
+		}
+	}
+	restart := func() {
+		t.Helper()
+		f.LB1.KillController()
+		f.must(f.LB1.StartVipilot(f.ctx))
+		f.ready(f.LB1)
+	}
+	alone := func(when, name string) {
+		t.Helper()
+		seen := make(map[string]bool)
+		for range 10 {
+			a, err := f.get(lab.VIP, "todo.example.net", "/")
+			f.must(err)
+			seen[a.Container] = true
+		}
+		if len(seen) != 1 {
+			t.Errorf("%s: answers from %v, want one", when, seen)
+		}
+		for _, n := range []string{"app1/web-1", "app2/web-2"} {
+			want := "drain"
+			if n == name {
+				want = "ready"
+			}
+			f.awaitStatus(f.LB1, when, 10*time.Second, inState(n, want))
+		}
+	}
+	do("is drained", "endpoint", "app1/web-1", "--wait", "--timeout", "20s")
+	alone("an endpoint drained", "app2/web-2")
+	restart()
+	alone("remembered by the next controller", "app2/web-2")
+	do("back in service", "endpoint", "app1/web-1", "--undo")
+	f.awaitContainers(2)
+
+	do("is drained", "host", "app2", "--wait", "--timeout", "20s")
+	alone("a host drained", "app1/web-1")
+	restart()
+	alone("remembered as well", "app1/web-1")
+	f.todo(f.App2, "web-3") // on a drained host
+	f.todo(f.App1, "web-4")
+	f.awaitContainers(2)
+	f.awaitStatus(f.LB1, "a newcomer on a drained host", 10*time.Second, inState("app2/web-3", "drain"))
+	do("back in service", "host", "app2", "--undo")
+	f.awaitContainers(4)
+	f.lossless("drained by hand, keep-alive", kept)
+	f.lossless("drained by hand, a connection each", closing)
+	if n := f.reloads(f.LB1) - before; n > 0 {
+		t.Errorf("%d reloads", n)
+	}
+}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,6 +41,7 @@ func TestNothingLost(t *testing.T) {
 		{"services added at once", addTogether, 2},
 		{"service flaps", flap, 0},
 		{"20 reloads in a row", reloadTwenty, 20},
+		{"reload foretold and told", tell, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := &fleet{Lab: f.Lab, t: t, ctx: f.ctx}
@@ -154,6 +156,34 @@ func reloadTwenty(f *fleet) {
 		algorithm := []string{"leastconn", "roundrobin"}[i%2]
 		f.write("services.yaml", strings.Replace(todoService, "port: 8080\n", "port: 8080\n      balance: "+algorithm+"\n", 1))
 	}
+}
+
+// tell changes a key that only a reload can change: plan names it beforehand,
+// and so does the event.
+func tell(f *fleet) {
+	const cause = "backend todo: maxconn 0 became 50"
+	limited := strings.Replace(todoService, "port: 8080\n", "port: 8080\n      balance: roundrobin\n      maxconn: 50\n", 1)
+	next := f.t.TempDir()
+	f.must(os.CopyFS(next, os.DirFS(f.RepoDir())))
+	f.must(os.WriteFile(filepath.Join(next, "services.yaml"), []byte(limited), 0o600))
+	plan, err := f.LB1.Vipilot(f.ctx, "plan", next)
+	if err != nil || !strings.Contains(plan, cause) {
+		f.t.Errorf("the plan does not say %q: %v\n%s", cause, err, plan)
+	}
+	f.write("services.yaml", limited)
+	ctx, cancel := context.WithTimeout(f.ctx, 20*time.Second)
+	defer cancel()
+	told := ""
+	_ = f.LB1.Events(ctx, func(e status.Event) { // the kept ones first
+		if e.Subject == "haproxy reloads" && strings.Contains(e.Cause, cause) {
+			told = e.Cause
+			cancel()
+		}
+	})
+	if told == "" {
+		f.t.Errorf("no event says %q", cause)
+	}
+	f.t.Logf("the event's cause: %s", told)
 }
 
 // program is a node's own copy of HAProxy's program file.

@@ -83,8 +83,14 @@ func (f *fleet) securedAt(address, name string) error {
 	return nil
 }
 
-// A changed certificate goes live without a reload; one that nobody could
-// accept is refused with the reason, and the old one stays.
+// loadTLS is the public asking the usual service over TLS, whoever vouches for it.
+func (f *fleet) loadTLS(rate int, keepAlive bool) *lab.Running {
+	return lab.Load{From: f.Client, URL: "https://" + lab.VIP + "/", Name: "todo.example.net", Method: http.MethodPost, Rate: rate, KeepAlive: keepAlive,
+		TLS: &tls.Config{ServerName: "todo.example.net", InsecureSkipVerify: true}, Timeout: 3 * time.Second}.Start(f.ctx)
+}
+
+// A changed certificate goes live without a reload or a lost request; one that
+// nobody could accept is refused with the reason, and the old one stays.
 func TestCertificateFile(t *testing.T) {
 	f := start(t, fmt.Sprintf(secureTodo, "certificate_file: certs/todo.pem"))
 	first := f.selfSigned(24*time.Hour, "todo.example.net")
@@ -95,6 +101,7 @@ func TestCertificateFile(t *testing.T) {
 	f.awaitMaster(f.LB1)
 	f.await("an answer over TLS", 10*time.Second, func() error { return f.secured("todo.example.net") })
 	before := f.reloads(f.LB1)
+	kept, closing := f.loadTLS(100, true), f.loadTLS(50, false)
 	replace := func(what, content string, serial string) {
 		f.t.Helper()
 		f.must(f.UpdateConfig(map[string]string{"certs/todo.pem": content}))
@@ -128,6 +135,14 @@ func TestCertificateFile(t *testing.T) {
 	}
 	third := f.selfSigned(24*time.Hour, "todo.example.net")
 	replace("a good one again", third, serial(t, third))
+	for range 10 {
+		f.steady(50 * time.Millisecond)
+		next := f.selfSigned(24*time.Hour, "todo.example.net")
+		replace("one after the other", next, serial(t, next))
+	}
+	f.steady(500 * time.Millisecond)
+	f.lossless("changes of a certificate, HTTP/2", kept)
+	f.lossless("changes of a certificate, a connection each", closing)
 	if n := f.reloads(f.LB1) - before; n != 0 {
 		t.Errorf("%d reloads for certificates", n)
 	}

@@ -3,6 +3,7 @@ package lab
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,7 @@ type Load struct {
 	Method    string // default GET; Go repeats a GET whose kept connection was closed, as browsers do, but no POST
 	Rate      int    // requests a second
 	KeepAlive bool
+	TLS       *tls.Config   // for https; a kept connection speaks HTTP/2 then
 	Timeout   time.Duration // of one request, default 5s
 	Slow      time.Duration // an answer that took longer is trouble as well, default 1s
 }
@@ -78,8 +80,13 @@ func (l Load) Start(ctx context.Context) *Running {
 	if l.Method == "" {
 		l.Method = http.MethodGet
 	}
+	client := l.From.HTTPClient(l.Timeout, l.KeepAlive)
+	if l.TLS != nil {
+		transport := client.Transport.(*http.Transport)
+		transport.TLSClientConfig, transport.ForceAttemptHTTP2 = l.TLS, l.KeepAlive
+	}
 	ctx, stop := context.WithCancel(ctx)
-	r := &Running{load: l, client: l.From.HTTPClient(l.Timeout, l.KeepAlive), stop: stop, done: make(chan struct{}),
+	r := &Running{load: l, client: client, stop: stop, done: make(chan struct{}),
 		result: Result{Errors: make(map[string]int), Answers: make(map[string]int)}, lastGood: time.Now()}
 	go r.send(ctx)
 	return r
