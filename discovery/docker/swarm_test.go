@@ -93,6 +93,33 @@ swarm2 10.77.99.2 web.2 running echo:1 BRIDGE 8080=invalid IP:32768 exposed[8080
 	}
 }
 
+// Ports of the two families that differ, as where a connection of the host's
+// own had the port for IPv4: the first that the engine names is IPv4's.
+func TestTaskPortsOfTwoFamilies(t *testing.T) {
+	m, tasks := recordedSwarm(t)
+	i := slices.IndexFunc(tasks, func(t swarm.Task) bool { return m.taskName(t) == "web.1" })
+	ports := tasks[i].Status.PortStatus.Ports
+	if len(ports) != 2 || ports[0].PublishedPort != 32768 || ports[1].PublishedPort != 32768 {
+		t.Fatalf("recorded was %+v", ports)
+	}
+	for _, second := range []uint32{32767, 32769} {
+		ports[1].PublishedPort = second
+		c, _ := m.container(tasks[i])
+		if want := []discovery.Published{{Port: 8080, HostPort: 32768}}; !slices.Equal(c.Published, want) {
+			t.Errorf("with %d for IPv6: %v", second, c.Published)
+		}
+		for j := range ports {
+			ports[j].Protocol = swarm.PortConfigProtocolUDP
+		}
+		if udp := udpOf(ports); len(udp.Published) != 1 || udp.Published[0].HostPort != 32768 || len(udp.Exposed) != 1 {
+			t.Errorf("UDP, with %d for IPv6: %+v", second, udp)
+		}
+		for j := range ports {
+			ports[j].Protocol = swarm.PortConfigProtocolTCP
+		}
+	}
+}
+
 // fakeSwarm is the state of a small Swarm.
 type fakeSwarm struct {
 	broken   string // what the engine says instead of an answer

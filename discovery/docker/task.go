@@ -75,15 +75,28 @@ func (s *service) with(container map[string]string) map[string]string {
 
 // udpOf are the UDP ports that a node passes on to a task of its own.
 func udpOf(ports []swarm.PortConfig) *discovery.UDPPorts {
-	var published []discovery.Published
+	published := hostPorts(ports, swarm.PortConfigProtocolUDP)
 	var exposed []uint16
+	for _, p := range published {
+		exposed = append(exposed, p.Port)
+	}
+	return udpPorts(published, exposed)
+}
+
+// hostPorts are the ports of a protocol that a node passes on to a task of its
+// own, one for each port of the task, sorted. The engine names each for IPv4 and
+// then for IPv6, without saying which, and they may differ: where another program
+// had the port in the one family only. The first is IPv4's.
+func hostPorts(ports []swarm.PortConfig, protocol swarm.PortConfigProtocol) []discovery.Published {
+	var list []discovery.Published
 	for _, p := range ports {
-		if port := publishedPort(p, swarm.PortConfigProtocolUDP); port.Port != 0 && port.HostPort != 0 && p.PublishMode == swarm.PortConfigPublishModeHost {
-			published, exposed = append(published, port), append(exposed, port.Port)
+		port := publishedPort(p, protocol)
+		isSecond := slices.ContainsFunc(list, func(first discovery.Published) bool { return first.Port == port.Port })
+		if port.Port != 0 && port.HostPort != 0 && p.PublishMode == swarm.PortConfigPublishModeHost && !isSecond {
+			list = append(list, port)
 		}
 	}
-	slices.Sort(exposed)
-	return udpPorts(sortPublished(published), slices.Compact(exposed))
+	return sortPublished(list)
 }
 
 // publishedPort reads a port of a protocol; the zero value is anything else.
@@ -284,19 +297,13 @@ func taskNetworks(t swarm.Task) (list []discovery.Attachment, host bool) {
 	return slices.CompactFunc(list, func(a, b discovery.Attachment) bool { return a.Name == b.Name }), false
 }
 
-// taskPorts are the ports that the task's node gives it. The engine names each
-// once for IPv4 and once for IPv6; one too old to tell has those of the service.
+// taskPorts are the ports that the task's node gives it; an engine too old to
+// tell has those of the service.
 func taskPorts(t swarm.Task, s *service) []discovery.Published {
-	var ports []discovery.Published
-	for _, p := range t.Status.PortStatus.Ports {
-		if port := publishedPort(p, swarm.PortConfigProtocolTCP); port.Port != 0 && port.HostPort != 0 && p.PublishMode == swarm.PortConfigPublishModeHost {
-			ports = append(ports, port)
-		}
+	if ports := hostPorts(t.Status.PortStatus.Ports, swarm.PortConfigProtocolTCP); len(ports) > 0 {
+		return ports
 	}
-	if len(ports) == 0 {
-		return s.host
-	}
-	return sortPublished(ports)
+	return s.host
 }
 
 // changedTasks names a few tasks that are not the same in b as in a, for people.
