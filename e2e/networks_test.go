@@ -28,7 +28,11 @@ const (
 	app1    = "10.77.0.11/32"
 	onLAN   = "10.77.0.128/28" // what macvlan containers get
 	routed  = "10.77.65.0/24"
-	sixes   = "2001:db8:66::/64"
+	weave   = "10.77.68.0/24"
+	managed = "10.77.69.0/24"
+
+	weavePlugin = "weaveworks/net-plugin:latest_release" // what Weave's managed plugin calls itself
+	sixes       = "2001:db8:66::/64"
 )
 
 var wirings = []wired{
@@ -46,6 +50,9 @@ var wirings = []wired{
 	{"both-direct", lab.Container{Network: "routed"}, []string{"wire"}, "", "", "ambiguous_network"},
 	{"chosen", lab.Container{Network: "routed", Labels: map[string]string{"vipilot.network": "wire"}}, []string{"wire"}, onLAN, "8080", ""},
 	{"dual", lab.Container{Network: "dual"}, nil, "10.77.66.0/24", "8080", ""},
+	{"weave", lab.Container{Network: "weave"}, nil, weave, "8080", ""},
+	{"weave-plugin", lab.Container{Network: "managed"}, nil, managed, "8080", ""},
+	{"weave-and-bridge", lab.Container{Network: "plain"}, []string{"weave"}, weave, "8080", ""},
 }
 
 // services of every wiring, selected by a label.
@@ -73,6 +80,20 @@ func (f *fleet) network(n lab.Network) {
 	})
 }
 
+// drivenNetwork makes a network on app1, on the wire and with a driver that is
+// a plugin as Weave's are; the nodes reach it as one that has joined does.
+func (f *fleet) drivenNetwork(n lab.Network) {
+	f.t.Helper()
+	remove, err := f.App1.AddNetworkDriver(n.Driver)
+	f.must(err)
+	f.t.Cleanup(remove)
+	f.network(n)
+	for _, node := range f.Nodes() {
+		_, err := node.Run(f.ctx, "ip", "route", "add", n.Subnets[0], "dev", "eth0")
+		f.must(err)
+	}
+}
+
 // Every way in which an engine wires containers: either the client's request
 // arrives at the right container, or the status says why it cannot.
 func TestNetworks(t *testing.T) {
@@ -84,6 +105,8 @@ func TestNetworks(t *testing.T) {
 	f.spareLink(f.App1, "spare0")
 	f.network(lab.Network{Name: "hidden", Driver: "macvlan", Subnets: []string{"10.77.67.0/24"}, Options: map[string]string{"parent": "spare0"}})
 	f.route(f.App1, routed, "10.77.66.0/24")
+	f.drivenNetwork(lab.Network{Name: "weave", Driver: "weave", Subnets: []string{weave}})
+	f.drivenNetwork(lab.Network{Name: "managed", Driver: weavePlugin, Subnets: []string{managed}})
 	ids := make(map[string]string)
 	for _, w := range wirings {
 		c := w.container

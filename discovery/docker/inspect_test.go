@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,7 +75,9 @@ func printed(c discovery.Container) string {
 
 // The answers in testdata were recorded from Docker 20.10 (API 1.41), those in
 // testdata/28 from Docker 28.5 (API 1.51), which alone has networks without
-// IPv4. Ports of `multi` were asked to be published: Docker drops that without a
+// IPv4. Those in testdata/weave are of Docker 20.10 with plugins that go by the
+// names of Weave Net's, and of an ipvlan network on a kernel that could make it
+// and start no container on it. Ports of `multi` were asked to be published: Docker drops that without a
 // word where a macvlan network is the one with the gateway.
 var recorded = map[string]map[string]string{"": {
 	"bridge_published": "running vipilot/echo:1 bridge/bridge:172.17.0.2@172.17.0.0/16 8080=0.0.0.0:18080 8080=:::18080 exposed[8080] app=todo vipilot.weight=10",
@@ -104,6 +107,11 @@ var recorded = map[string]map[string]string{"": {
 	"created":          "stopped vipilot/echo:1",
 	"exited":           "stopped vipilot/echo:1",
 	"paused":           "paused vipilot/echo:1 bridge/bridge:172.17.0.5@172.17.0.0/16 exposed[8080]",
+}, "weave/": {
+	"weave":        "running vipilot/echo:1 weave/weave:10.77.203.2@10.77.203.0/24 exposed[8080] app=todo",
+	"plugin":       "running vipilot/echo:1 fleet/weaveworks/net-plugin:latest_release:10.77.204.2@10.77.204.0/24 exposed[8080]",
+	"weave_bridge": "running vipilot/echo:1 bridge/bridge:172.17.0.2@172.17.0.0/16 weave/weave:10.77.203.3@10.77.203.0/24 8080=0.0.0.0:18090 8080=:::18090 exposed[8080]",
+	"ipvlan":       "stopped vipilot/echo:1",
 }}
 
 func TestFromInspect(t *testing.T) {
@@ -124,15 +132,44 @@ func TestFromInspect(t *testing.T) {
 	}
 }
 
-// TestListAgrees: what the engine lists agrees with what it says of each, or a
-// periodic list would inspect everything; and any difference is noticed.
-func TestListAgrees(t *testing.T) {
-	for dir := range recorded {
-		testListAgrees(t, dir)
+// TestRecordedAddresses: where a balancer reaches what was recorded, with
+// nothing declared.
+func TestRecordedAddresses(t *testing.T) {
+	for name, want := range map[string]string{
+		"bridge_published": "10.77.0.11:18080", "user_bridge": "port_not_published", "host": "10.77.0.11:8080", "none": "network_none",
+		"macvlan": "10.77.201.2:8080", "multi": "10.77.201.3:8080", "loopback": "published_on_loopback", "six": "10.77.0.11:18082",
+		"28/dual": "10.77.0.11:18081", "28/six": "10.77.0.11:18082", "weave/weave": "10.77.203.2:8080", "weave/plugin": "10.77.204.2:8080",
+		"weave/weave_bridge": "10.77.203.3:8080", "weave/ipvlan": "10.77.205.2:8080",
+	} {
+		dir, file := filepath.Split(name)
+		in := load[inspection](t, name+".json")
+		if file == "ipvlan" { // as where the kernel has the driver, which gives the address when it starts
+			in.State.Status, in.NetworkSettings.Networks["l2"].IPAddress = container.StateRunning, "10.77.205.2"
+		}
+		c, err := fromInspect(in, recordedDrivers(t, dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, refused := discovery.Resolve(c, discovery.Want{Host: "app1", HostAddress: netip.MustParseAddr("10.77.0.11"), Port: 8080})
+		got := e.Address.String()
+		if refused != nil {
+			got = string(refused.Reason)
+		}
+		if got != want {
+			t.Errorf("%s is reached at %s, want %s", name, got, want)
+		}
 	}
 }
 
-func testListAgrees(t *testing.T, dir string) {
+// TestListAgrees: what the engine lists agrees with what it says of each, or a
+// periodic list would inspect everything; and any difference is noticed.
+func TestListAgrees(t *testing.T) {
+	for dir, up := range map[string]int{"": 11, "28/": 11, "weave/": 3} {
+		testListAgrees(t, dir, up)
+	}
+}
+
+func testListAgrees(t *testing.T, dir string, up int) {
 	drivers := recordedDrivers(t, dir)
 	seen := 0
 	for _, s := range load[[]container.Summary](t, dir+"list.json") {
@@ -163,8 +200,8 @@ func testListAgrees(t *testing.T, dir string) {
 			}
 		}
 	}
-	if seen != 11 {
-		t.Errorf("%d containers compared, want 11", seen)
+	if seen != up {
+		t.Errorf("%s: %d containers compared, want %d", dir, seen, up)
 	}
 }
 
