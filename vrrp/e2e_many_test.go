@@ -8,7 +8,7 @@ import (
 )
 
 // TestManyAddresses: a VIP of more addresses than an advert has room for, of
-// both families, moves as one.
+// both families, moves as one, by multicast and by unicast.
 func TestManyAddresses(t *testing.T) {
 	needRealDaemons(t)
 	l := newLab(t)
@@ -21,17 +21,48 @@ func TestManyAddresses(t *testing.T) {
 		}
 	}
 	want := len(many.Addresses) + 1 // the anchor
-	l.elect(t, many)
-	eventually(t, "the master holds all", func() bool { return len(a.addresses()) == want && len(b.addresses()) == 0 })
-	four, six := probing(t, "203.0.113.159"), probing(t, "2001:db8::129")
-	a.write("1\n")
-	eventually(t, "all have moved", func() bool { return len(a.addresses()) == 0 && len(b.addresses()) == want })
-	a.write("0\n")
-	eventually(t, "all are back", func() bool { return len(a.addresses()) == want && len(b.addresses()) == 0 })
-	t.Logf("two moves, %d probes lost over IPv4, %d over IPv6", four(), six())
-	if a.k.Status().Reloads+b.k.Status().Reloads != 0 {
-		t.Error("it took a reload")
+	for _, unicast := range []bool{false, true} {
+		t.Run(map[bool]string{false: "multicast", true: "unicast"}[unicast], func(t *testing.T) {
+			for i, n := range l.nodes {
+				one := many
+				if unicast {
+					one.Source, one.UnicastPeers = addrs("10.77.90.1", "10.77.90.2")[i], addrs("10.77.90.2", "10.77.90.1")[i:i+1]
+				}
+				n.set(n.config(uint8(150-50*i), one))
+			}
+			eventually(t, "the master holds all", func() bool { return len(a.addresses()) == want && len(b.addresses()) == 0 })
+			reloads := a.k.Status().Reloads + b.k.Status().Reloads
+			four, six := probing(t, "203.0.113.159"), probing(t, "2001:db8::129")
+			a.write("1\n")
+			eventually(t, "all have moved", func() bool { return len(a.addresses()) == 0 && len(b.addresses()) == want })
+			a.write("0\n")
+			eventually(t, "all are back", func() bool { return len(a.addresses()) == want && len(b.addresses()) == 0 })
+			t.Logf("two moves, %d probes lost over IPv4, %d over IPv6", four(), six())
+			if a.k.Status().Reloads+b.k.Status().Reloads != reloads {
+				t.Error("it took a reload")
+			}
+		})
 	}
+}
+
+// TestPassword: nodes with different passwords do not listen to each other.
+func TestPassword(t *testing.T) {
+	needRealDaemons(t)
+	l := newLab(t)
+	instance := public()
+	instance.AdvertInterval = time.Second
+	set := func(passwords ...string) {
+		t.Helper()
+		for i, n := range l.nodes {
+			instance.Password = passwords[i]
+			n.set(n.config(uint8(150-50*i), instance))
+		}
+	}
+	a, b := l.nodes[0], l.nodes[1]
+	set("s3cret", "an0ther")
+	eventually(t, "two masters", func() bool { return a.is("public", Master) && b.is("public", Master) })
+	set("s3cret", "s3cret")
+	eventually(t, "one master", func() bool { return a.is("public", Master) && b.is("public", Backup) })
 }
 
 // TestPreemption: a node that returns takes its address back after the delay,
