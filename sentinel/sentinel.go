@@ -91,7 +91,7 @@ func Run(ctx context.Context, opts Options) error {
 
 // lockWait is how long a sentinel waits for the end of the one before, whose
 // dead man's switch may have to tidy up.
-const lockWait = 3 * time.Second
+const lockWait = time.Second
 
 // lockRunDir makes this process the sentinel of dir. Who else looks whether the
 // lock is held, the dead man's switch and keepalived, holds it for a moment.

@@ -96,6 +96,7 @@ func (k *Keepalived) Set(ctx context.Context, want Config) (changed bool, err er
 	defer cancel()
 	k.turn.Lock()
 	defer k.turn.Unlock()
+	want = k.asked(want)
 	if len(want.Instances) == 0 {
 		changed, err = k.stop(ctx)
 	} else {
