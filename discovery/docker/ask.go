@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 
@@ -14,9 +13,6 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
 )
-
-// maxAnswer bounds what is read of one answer, in bytes.
-const maxAnswer = 256 << 20
 
 // inspection is as much of an inspection's answer as is of use: the whole is
 // several times that, and a start reads one of every container.
@@ -73,7 +69,7 @@ func (s *session) get(ctx context.Context, path string, query url.Values, body *
 	}
 	defer resp.Body.Close()
 	body.Reset()
-	if _, err := body.ReadFrom(io.LimitReader(resp.Body, maxAnswer)); err != nil {
+	if _, err := body.ReadFrom(resp.Body); err != nil {
 		return err
 	}
 	if resp.StatusCode == http.StatusOK {

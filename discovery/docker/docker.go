@@ -39,6 +39,8 @@ type Options struct {
 	Swarm           bool             // the engine is a manager: watch its Swarm too
 	SwarmPoll       time.Duration    // how often the tasks are looked at, at the least; default 1s
 	RememberedSwarm *discovery.Swarm // like Remembered
+
+	most allowance // of an answer; tests ask for less
 }
 
 // Engine watches one Docker engine. It is a [discovery.Source].
@@ -76,6 +78,9 @@ func New(opts Options) (*Engine, error) {
 	}
 	if opts.Timeout <= 0 {
 		e.opts.Timeout = 3 * time.Second
+	}
+	if opts.most == (allowance{}) {
+		e.opts.most = allowance{bytes: maxAnswer, cost: maxCost}
 	}
 	if opts.Swarm {
 		e.manager = newManager(cmp.Or(max(opts.SwarmPoll, 0), time.Second), opts.RememberedSwarm)

@@ -128,8 +128,9 @@ func (e *Engine) dial() (*client.Client, *http.Client, error) {
 		target = "tcp://" + e.url.Host
 		t.MaxConnsPerHost = sshConnections
 	}
+	over := &http.Client{Transport: t, CheckRedirect: client.CheckRedirect}
 	api, err := client.NewClientWithOpts(
-		client.WithHTTPClient(&http.Client{Transport: t, CheckRedirect: client.CheckRedirect}),
+		client.WithHTTPClient(over),
 		client.WithHost(target),
 		client.WithAPIVersionNegotiation(),
 	)
@@ -141,7 +142,8 @@ func (e *Engine) dial() (*client.Client, *http.Client, error) {
 	if e.ssh != nil {
 		t.DialContext = e.ssh.dial
 	}
-	return api, &http.Client{Transport: t, CheckRedirect: client.CheckRedirect}, nil
+	over.Transport = bounded{over.Transport, e.opts.most} // the client library insists on an http.Transport before
+	return api, &http.Client{Transport: bounded{t, e.opts.most}, CheckRedirect: client.CheckRedirect}, nil
 }
 
 func (e *Engine) dialDirect(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -308,6 +310,9 @@ func (s *session) ask(ctx context.Context, id string) (record, error) {
 		return record{}, fmt.Errorf("inspect container %.12s: %w", id, err)
 	}
 	s.sign()
+	if in.ID != "" && in.ID != id {
+		return record{}, fmt.Errorf("inspect container %.12s: the engine answers about another container, %.70q", id, in.ID)
+	}
 	drivers, complete := s.driversOf(in)
 	if !complete {
 		if err := s.learnDrivers(ctx); err != nil {
