@@ -33,7 +33,8 @@ type Config struct {
 	// configuration files relative to the root, referenced files relative or
 	// absolute as resolved. Loading from it gives this Config again.
 	Files Tree
-	// Dirs are the directories that were listed for files with changing names.
+	// Dirs are the directories that were listed for files with changing names,
+	// and the files elsewhere that were looked for and may yet come.
 	Dirs []string
 	// Warnings are remarks that do not keep the configuration from being used.
 	Warnings Faults

@@ -17,7 +17,8 @@ func readCertificate(v value) []Certificate {
 	if !ok {
 		return nil
 	}
-	c, good := v.certificate(data, nil)
+	file, _ := v.fileName()
+	c, good := v.certificate(file, data, nil)
 	if !good {
 		return nil
 	}
@@ -54,7 +55,7 @@ func readCertificates(v value, hosts []string) []Certificate {
 		}
 		of := v
 		of.path += "/" + path.Base(file)
-		c, good := of.certificate(data, hosts)
+		c, good := of.certificate(file, data, hosts)
 		if !good {
 			continue
 		}
@@ -70,7 +71,7 @@ func readCertificates(v value, hosts []string) []Certificate {
 
 // certificate checks a chain with its key. Where hosts are given, one that
 // covers none of them is left out in silence.
-func (v value) certificate(data []byte, hosts []string) (Certificate, bool) {
+func (v value) certificate(file string, data []byte, hosts []string) (Certificate, bool) {
 	leaf, ok := keyPair(v, data, data)
 	if !ok || len(hosts) > 0 && !slices.ContainsFunc(hosts, func(host string) bool { return covers(leaf, host) }) {
 		return Certificate{}, false
@@ -87,7 +88,7 @@ func (v value) certificate(data []byte, hosts []string) (Certificate, bool) {
 		}
 		v.warnf("%s", why)
 	}
-	return Certificate{PEM: Secret(data)}, true
+	return Certificate{PEM: Secret(data), OCSP: v.stapled(file, chain.Certificate)}, true
 }
 
 // keyPair checks that a chain and a key belong together and gives the leaf.

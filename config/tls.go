@@ -23,12 +23,14 @@ type ServerTLS struct {
 	ClientCA     []byte        // PEM; who vouches for clients; nil = no client certificates
 	Client       ClientAuth    // "" without ClientCA
 	HTTP3        bool          `json:",omitempty"` // offered beside HTTP/2, on the same port of UDP
+	OCSP         bool          `json:",omitempty"` // HAProxy fetches what authorities say of the certificates, and staples it
 }
 
 // Certificate is a chain with its key, as read from one file.
 type Certificate struct {
 	Name string // of the file within certificates_dir, without .pem; "" = certificate_file
 	PEM  Secret // chain and key
+	OCSP []byte `json:",omitempty"` // DER; what its authority says of it, from the file with .ocsp behind its name; nil = nothing
 }
 
 // Profile names a choice of TLS versions and ciphers, as Mozilla publishes them.
@@ -71,6 +73,7 @@ func readServerTLS(v value) *ServerTLS {
 		"hsts":             into(&t.HSTS, asDuration(0, 100*365*24*time.Hour, time.Second)),
 		"client_ca_file":   into(&t.ClientCA, asCA),
 		"http3":            into(&t.HTTP3, asBool),
+		"ocsp":             into(&t.OCSP, asBool),
 		"client":           into(&t.Client, word(ClientRequired, ClientOptional)),
 	})
 	switch {

@@ -29,14 +29,15 @@ func terminate(f *haproxy.Frontend, s config.Service, obtained *Obtained) {
 	t := s.HTTP.TLS
 	f.Profile = haproxy.Profile(t.Profile)
 	f.QUIC = f.QUIC || t.HTTP3
+	asks := func(pem []byte) bool { return t.OCSP && hasResponder(pem) }
 	var check *haproxy.ClientCheck
 	if t.Client != "" {
 		check = &haproxy.ClientCheck{CA: haproxy.Bundle{Name: s.Name, PEM: t.ClientCA}, Required: t.Client == config.ClientRequired}
 	}
-	add := func(name string, pem []byte, hosts []string) {
+	add := func(name string, pem, ocsp []byte, hosts []string) {
 		same := func(c haproxy.Certificate) bool { return c.Name == name }
 		if len(pem) > 0 && !slices.ContainsFunc(f.Certificates, same) {
-			f.Certificates = append(f.Certificates, haproxy.Certificate{Name: name, PEM: pem, Hosts: hosts, Client: check})
+			f.Certificates = append(f.Certificates, haproxy.Certificate{Name: name, PEM: pem, OCSP: ocsp, FetchOCSP: asks(pem), Hosts: hosts, Client: check})
 		}
 	}
 	for _, c := range t.Certificates {
@@ -45,12 +46,12 @@ func terminate(f *haproxy.Frontend, s config.Service, obtained *Obtained) {
 			name += "@" + c.Name // no service has an @ in its name
 		}
 		pem := []byte(c.PEM.Reveal())
-		add(name, pem, coveredBy(pem, s.HTTP.Hosts))
+		add(name, pem, c.OCSP, coveredBy(pem, s.HTTP.Hosts))
 	}
 	if t.ACME != "" {
 		for _, host := range s.HTTP.Hosts {
 			name := obtainedName(t.ACME, host)
-			add(name, obtained.pem(name), []string{host})
+			add(name, obtained.pem(name), nil, []string{host})
 		}
 	}
 }
@@ -71,6 +72,14 @@ func finishTLS(f *haproxy.Frontend) {
 		first := f.Certificates[open]
 		f.Certificates = slices.Insert(slices.Delete(f.Certificates, open, open+1), 0, first)
 	}
+}
+
+// hasResponder reports whether a bundle's first certificate says where to ask
+// for its OCSP response, and the one that signed it is there: without either
+// HAProxy cannot ask.
+func hasResponder(pem []byte) bool {
+	pair, err := tls.X509KeyPair(pem, pem)
+	return err == nil && len(pair.Leaf.OCSPServer) > 0 && len(pair.Certificate) > 1
 }
 
 // obtainedName is the file name of a certificate that came over ACME. No file

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"crypto/x509"
 	"slices"
 	"strings"
 	"testing"
@@ -116,5 +117,36 @@ func TestPlannerTakesCertificates(t *testing.T) {
 	}
 	if !slices.Equal(before.HAProxy.Backends, after.HAProxy.Backends) {
 		t.Error("backends are other ones")
+	}
+}
+
+// HAProxy is to ask for OCSP responses where it is wanted and can be done.
+func TestFetchOCSP(t *testing.T) {
+	for _, c := range []struct {
+		responder    string
+		chain, wants bool
+		fetches      bool
+	}{
+		{"http://ocsp.example.net", true, true, true},
+		{"http://ocsp.example.net", true, false, false},
+		{"http://ocsp.example.net", false, true, false},
+		{"", true, true, false},
+	} {
+		bundle := certificateWith(t, func(template *x509.Certificate) {
+			template.NotAfter, template.DNSNames = time.Now().Add(time.Hour), []string{"todo.example.net"}
+			if c.responder != "" {
+				template.OCSPServer = []string{c.responder}
+			}
+		})
+		if c.chain {
+			bundle = append(bundle, certificate(t, time.Now().Add(time.Hour), "authority")...)
+		}
+		s := config.Service{Name: "todo", HTTP: &config.HTTP{Hosts: []string{"todo.example.net"},
+			TLS: &config.ServerTLS{OCSP: c.wants, Certificates: []config.Certificate{{PEM: config.Secret(bundle), OCSP: []byte("der")}}}}}
+		var f haproxy.Frontend
+		terminate(&f, s, nil)
+		if len(f.Certificates) != 1 || f.Certificates[0].FetchOCSP != c.fetches || string(f.Certificates[0].OCSP) != "der" {
+			t.Errorf("%+v: %+v", c, f.Certificates)
+		}
 	}
 }

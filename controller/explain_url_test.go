@@ -77,11 +77,17 @@ func TestJudgeIsHAProxysLookup(t *testing.T) {
 
 func certificate(t *testing.T, until time.Time, names ...string) []byte {
 	t.Helper()
+	return certificateWith(t, func(template *x509.Certificate) { template.NotAfter, template.DNSNames = until, names })
+}
+
+func certificateWith(t *testing.T, change func(*x509.Certificate)) []byte {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: until, DNSNames: names}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	change(template)
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)

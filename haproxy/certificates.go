@@ -27,6 +27,7 @@ const (
 	certRemove               // out of the list, and out of memory
 	certLoad                 // into memory, unless it is there
 	caSet                    // another content, wherever it is used
+	ocspSet                  // another OCSP response, wherever it is used
 )
 
 // sameCertificates is true of the very same list, which is what a Set that is
@@ -59,10 +60,14 @@ func certificatesCause(o, n *Frontend) string {
 		switch {
 		case len(c.PEM) > maxRuntimePEM && (!known || !bytes.Equal(c.PEM, old.PEM)):
 			return fmt.Sprintf("certificate %s has more than the %d bytes that can be changed at run time", c.Name, maxRuntimePEM)
+		case known && c.FetchOCSP != old.FetchOCSP:
+			return "certificate " + c.Name + ": http.tls.ocsp, or the certificate's responder, changed"
 		case known && c.line() != old.line():
 			return "certificate " + c.Name + ": hosts or client certificates changed"
 		case !known && c.Client != nil:
 			return "certificate " + c.Name + " with client certificates added"
+		case !known && c.FetchOCSP:
+			return "certificate " + c.Name + " with http.tls.ocsp added"
 		case known && c.Client != nil && len(c.Client.CA.PEM) > maxRuntimePEM && !bytes.Equal(c.Client.CA.PEM, old.Client.CA.PEM):
 			return fmt.Sprintf("the client CA of %s has more than the %d bytes that can be changed at run time", c.Name, maxRuntimePEM)
 		}
@@ -112,6 +117,8 @@ func (p *plan) certificates(o, n *Frontend) {
 			continue
 		case !bytes.Equal(old.PEM, c.PEM):
 			p.replace(certChange{op: certSet, cert: c})
+		case len(c.OCSP) > 0 && !bytes.Equal(old.OCSP, c.OCSP):
+			p.replace(certChange{op: ocspSet, cert: c})
 		}
 		if c.Client != nil && !bytes.Equal(old.Client.CA.PEM, c.Client.CA.PEM) {
 			p.replace(certChange{op: caSet, ca: c.Client.CA})
@@ -158,7 +165,9 @@ func (c *cli) changeCertificate(ctx context.Context, change certChange) error {
 	cert := change.cert
 	switch change.op {
 	case certSet:
-		return c.setPEM(ctx, "cert", cert.file(), cert.PEM)
+		return c.setCertificate(ctx, cert)
+	case ocspSet:
+		return c.setOCSP(ctx, cert)
 	case caSet:
 		return c.setPEM(ctx, "ca-file", change.ca.file(), change.ca.PEM)
 	case certRemove:
@@ -177,7 +186,7 @@ func (c *cli) changeCertificate(ctx context.Context, change certChange) error {
 	case !strings.Contains(reply, "already exists") && !strings.Contains(reply, "New empty certificate store"):
 		return fmt.Errorf("haproxy refused certificate %s: %s", cert.Name, firstLine(reply))
 	}
-	if err := c.setPEM(ctx, "cert", cert.file(), cert.PEM); err != nil || change.op == certLoad {
+	if err := c.setCertificate(ctx, cert); err != nil || change.op == certLoad {
 		return err
 	}
 	return c.tell(ctx, "add ssl crt-list "+change.list+" <<\n"+cert.line()+"\n", "Success!")
@@ -195,16 +204,29 @@ func (c *cli) tell(ctx context.Context, text, want string) error {
 
 // setPEM replaces the content of a file that HAProxy has loaded: "cert" or "ca-file".
 func (c *cli) setPEM(ctx context.Context, kind, file string, data []byte) error {
-	pem := strings.Join(strings.FieldsFunc(string(data), func(r rune) bool { return r == '\n' || r == '\r' }), "\n")
-	// An empty line ends the payload, and the fields hold none.
-	reply, err := c.ask(ctx, "set ssl "+kind+" "+file+" <<\n"+pem+"\n")
+	if err := c.load(ctx, kind, file, pemLines(data)); err != nil {
+		return err
+	}
+	return c.commit(ctx, kind, file)
+}
+
+// pemLines is PEM without the empty lines that would end a payload.
+func pemLines(data []byte) string {
+	return strings.Join(strings.FieldsFunc(string(data), func(r rune) bool { return r == '\n' || r == '\r' }), "\n")
+}
+
+// load prepares another content of a file that HAProxy has loaded.
+func (c *cli) load(ctx context.Context, kind, file, payload string) error {
+	reply, err := c.ask(ctx, "set ssl "+kind+" "+file+" <<\n"+payload+"\n")
 	if said := strings.ToLower(reply); err == nil && !strings.Contains(said, "transaction created") && !strings.Contains(said, "transaction updated") {
 		err = fmt.Errorf("haproxy refused %s: %s", file, firstLine(reply))
 	}
-	if err != nil {
-		return err
-	}
-	reply, err = c.ask(ctx, "commit ssl "+kind+" "+file)
+	return err
+}
+
+// commit has HAProxy use what was set of a file.
+func (c *cli) commit(ctx context.Context, kind, file string) error {
+	reply, err := c.ask(ctx, "commit ssl "+kind+" "+file)
 	if err == nil && !strings.Contains(reply, "Success!") {
 		err = fmt.Errorf("haproxy refused %s: %s", file, firstLine(reply))
 		_, _ = c.ask(ctx, "abort ssl "+kind+" "+file) // else every later change is refused

@@ -41,6 +41,12 @@ func TestClassification(t *testing.T) {
 		{"all routes to one backend", func(c *Config) { c.Frontends[0].Routes = c.Frontends[0].Routes[:1] }, "frontend f: leads to a alone"},
 		{"certificate renewed", func(c *Config) { c.Frontends[0].Certificates[0].PEM = []byte("two") }, ""},
 		{"certificate too long", func(c *Config) { c.Frontends[0].Certificates[0].PEM = make([]byte, maxRuntimePEM+1) }, "frontend f: certificate c has more than the 12288 bytes that can be changed at run time"},
+		{"another OCSP response", func(c *Config) { c.Frontends[0].Certificates[0].OCSP = []byte("der") }, ""},
+		{"OCSP responses are fetched", func(c *Config) { c.Frontends[0].Certificates[0].FetchOCSP = true },
+			"frontend f: certificate c: http.tls.ocsp, or the certificate's responder, changed"},
+		{"certificate added with OCSP", func(c *Config) {
+			c.Frontends[0].Certificates = append(c.Frontends[0].Certificates, Certificate{Name: "d", FetchOCSP: true})
+		}, "frontend f: certificate d with http.tls.ocsp added"},
 		{"certificate added", func(c *Config) {
 			c.Frontends[0].Certificates = append(c.Frontends[0].Certificates, Certificate{Name: "d"})
 		}, ""},

@@ -19,7 +19,7 @@ import (
 const loadedFile = "loaded"
 
 // besides are the files besides the main one.
-var besides = []string{"maps/*.map", "pages/*.html", "certs/*.pem", "certs/*.ca", "certs/*.list"}
+var besides = []string{"maps/*.map", "pages/*.html", "certs/*.pem", "certs/*.ocsp", "certs/*.ca", "certs/*.list"}
 
 // files are the files in the run directory. They follow runtime updates a
 // moment later, off the path of the update; an update lost in that moment by

@@ -11,6 +11,8 @@ import (
 	"math/big"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ocsp"
 )
 
 // authority is a certificate authority of a test.
@@ -54,9 +56,21 @@ func (a *authority) sign(template *x509.Certificate, by *authority) (*x509.Certi
 }
 
 // issue makes a certificate with its key for the names.
-func (a *authority) issue(names ...string) []byte {
+func (a *authority) issue(names ...string) []byte { return a.issueAt("", names...) }
+
+// chain is the same with the authority's own certificate behind it, and the
+// URL of a responder in it, unless that is "".
+func (a *authority) chain(responder string, names ...string) []byte {
+	return append(a.issueAt(responder, names...), a.pem...)
+}
+
+func (a *authority) issueAt(responder string, names ...string) []byte {
 	a.t.Helper()
-	cert, key := a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: names[0]}, DNSNames: names}, a)
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: names[0]}, DNSNames: names}
+	if responder != "" {
+		template.OCSPServer = []string{responder}
+	}
+	cert, key := a.sign(template, a)
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		a.t.Fatal(err)
@@ -78,4 +92,26 @@ func (a *authority) pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
 	return pool
+}
+
+// ocsp is the authority's word, until then, that the first certificate of a
+// bundle is good.
+func (a *authority) ocsp(bundle []byte, until time.Time) []byte {
+	a.t.Helper()
+	pair, err := tls.X509KeyPair(bundle, bundle)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	der, err := a.vouch(pair.Leaf.SerialNumber, until)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return der
+}
+
+// vouch is the same for a serial number; for any goroutine.
+func (a *authority) vouch(serial *big.Int, until time.Time) ([]byte, error) {
+	return ocsp.CreateResponse(a.cert, a.cert, ocsp.Response{
+		Status: ocsp.Good, SerialNumber: serial, ThisUpdate: until.Add(-24 * time.Hour), NextUpdate: until,
+	}, a.key)
 }

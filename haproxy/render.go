@@ -27,7 +27,7 @@ import (
 const ConfigFile = "haproxy.cfg"
 
 // Files maps a name relative to the run directory to its content: haproxy.cfg,
-// maps/*.map, pages/*.html, certs/*.pem, certs/*.ca and certs/*.list. The names within the files are
+// maps/*.map, pages/*.html, certs/*.pem, certs/*.ocsp, certs/*.ca and certs/*.list. The names within the files are
 // relative too, so a copy of them can be checked anywhere.
 type Files map[string][]byte
 
@@ -115,7 +115,7 @@ func CheckFiles(ctx context.Context, binary, dir string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	if err := withoutQUIC(ctx, binary, dir); err != nil {
+	if err := errors.Join(withoutQUIC(ctx, binary, dir), withoutOCSP(ctx, binary, dir)); err != nil {
 		return fmt.Errorf("check haproxy.cfg: %w", err)
 	}
 	_, err := command.Run(ctx, binary, "-C", dir, "-c", "-f", filepath.Join(dir, ConfigFile)) // crt of a server is relative to where HAProxy runs

@@ -29,6 +29,10 @@ type Certificate struct {
 	// A client that names none gets the first certificate of the frontend.
 	Hosts  []string
 	Client *ClientCheck // nil = clients of these hosts are not asked for a certificate
+	OCSP   []byte       // DER (RFC 6960): stapled while it is valid; nil = none
+	// FetchOCSP has HAProxy, from 2.8 on, ask the responder that the certificate
+	// names, which must be there, with the certificate that signed it.
+	FetchOCSP bool
 }
 
 // ClientCheck is what is asked of clients.
@@ -81,12 +85,19 @@ func (b Bundle) file() string {
 // line is the certificate's line in a crt-list.
 func (c Certificate) line() string {
 	line := c.file()
+	var options []string
 	if k := c.Client; k != nil {
 		verify := "optional"
 		if k.Required {
 			verify = "required"
 		}
-		line += " [verify " + verify + " ca-file " + k.CA.file() + "]"
+		options = append(options, "verify "+verify+" ca-file "+k.CA.file())
+	}
+	if c.FetchOCSP {
+		options = append(options, fetchOCSP)
+	}
+	if len(options) > 0 {
+		line += " [" + strings.Join(options, " ") + "]"
 	}
 	return strings.Join(append([]string{line}, c.Hosts...), " ")
 }
@@ -96,6 +107,9 @@ func (f Frontend) addTLSFiles(files Files) {
 	var list strings.Builder
 	for _, c := range f.Certificates {
 		files[c.file()] = c.PEM
+		if len(c.OCSP) > 0 {
+			files[c.ocspFile()] = c.OCSP
+		}
 		list.WriteString(c.line() + "\n")
 		if c.Client != nil && c.Client.CA.Name != "" {
 			files[c.Client.CA.file()] = c.Client.CA.PEM
