@@ -47,6 +47,20 @@ func standIn(t *testing.T) (gate remote.Gate, kill func()) {
 	return remote.Gate{PID: cmd.Process.Pid, StartTime: started}, kill
 }
 
+// recorded is a client whose record says that this very process is the sentinel.
+func recorded(t *testing.T, dir string) *remote.Client {
+	t.Helper()
+	self, err := supervise.StartTime(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := fmt.Sprintf(`{"pid":%d,"start_time":%d}`, os.Getpid(), self)
+	if err := os.WriteFile(filepath.Join(dir, remote.Record), []byte(record), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return remote.NewClient(remote.ClientOptions{RunDir: dir})
+}
+
 func announced(s remote.State) string { return fmt.Sprint(s.Announced) }
 
 // TestRun drives a whole sentinel, in this process, through the client that
@@ -56,16 +70,7 @@ func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, testOptions(dir)) }()
-	// The record says that this very process is the sentinel.
-	self, err := supervise.StartTime(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	record := fmt.Sprintf(`{"pid":%d,"start_time":%d}`, os.Getpid(), self)
-	if err := os.WriteFile(filepath.Join(dir, remote.Record), []byte(record), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	client := remote.NewClient(remote.ClientOptions{RunDir: dir})
+	client := recorded(t, dir)
 
 	gate, kill := standIn(t)
 	track := filepath.Join(dir, "track")
