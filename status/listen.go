@@ -18,9 +18,9 @@ const maxSocketPath = 107 - len(newSuffix)
 
 const newSuffix = ".new"
 
-// Listen opens the listener for addr: "127.0.0.1:9890", or "unix:/path" with
-// mode 0600. A socket that nobody answers on is replaced. The error names the
-// address.
+// Listen opens the listener for addr: "127.0.0.1:9890", which holds a bounded
+// number of connections, or "unix:/path" with mode 0600. A socket that nobody
+// answers on is replaced. The error names the address.
 func Listen(addr string) (net.Listener, error) {
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 		l, err := listenUnix(path)
@@ -36,7 +36,7 @@ func Listen(addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
-	return l, nil
+	return newThrong(l), nil
 }
 
 // listenUnix makes the socket under another name and moves it into place once
