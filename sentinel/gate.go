@@ -26,13 +26,14 @@ func admit(want []routing.Prefix, up bool, held map[netip.Addr]bool) []routing.P
 
 // admitAll is the gate before the speakers: the whole wanted state, less what
 // may not be announced now. OSPF finds out from the kernel itself, in FRR,
-// which addresses are held; only HAProxy's life is left to say.
-func admitAll(want routing.Config, up bool, held map[netip.Addr]bool) routing.Config {
+// which addresses are held, unless FRR is blind; else only HAProxy's life is
+// left to say.
+func admitAll(want routing.Config, up, blind bool, held map[netip.Addr]bool) routing.Config {
 	want.Prefixes = admit(want.Prefixes, up, held)
-	if want.OSPF != nil && !up {
-		silent := *want.OSPF
-		silent.Prefixes = nil
-		want.OSPF = &silent
+	if want.OSPF != nil && (!up || blind) {
+		fewer := *want.OSPF
+		fewer.Prefixes = admit(fewer.Prefixes, up, held)
+		want.OSPF = &fewer
 	}
 	return want
 }

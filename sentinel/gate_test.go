@@ -42,3 +42,21 @@ func TestAdmit(t *testing.T) {
 		}
 	}
 }
+
+// TestGateBeforeOSPF: FRR looks at the kernel itself, unless it is blind.
+func TestGateBeforeOSPF(t *testing.T) {
+	here, away := netip.MustParsePrefix("203.0.113.10/32"), netip.MustParsePrefix("203.0.113.11/32")
+	want := routing.Config{OSPF: &routing.OSPF{Prefixes: []routing.Prefix{{Prefix: here, WhileHeld: true}, {Prefix: away, WhileHeld: true}}}}
+	held := map[netip.Addr]bool{here.Addr(): true}
+	for _, c := range []struct {
+		up, blind bool
+		passes    int
+	}{{true, false, 2}, {true, true, 1}, {false, false, 0}, {false, true, 0}} {
+		if got := admitAll(want, c.up, c.blind, held).OSPF.Prefixes; len(got) != c.passes {
+			t.Errorf("HAProxy up %v, FRR blind %v: %v passes", c.up, c.blind, got)
+		}
+	}
+	if len(want.OSPF.Prefixes) != 2 {
+		t.Error("the orders were changed")
+	}
+}

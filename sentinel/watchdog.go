@@ -222,7 +222,7 @@ func (w *watchdog) speak(ctx context.Context) {
 	if w.held == nil && w.faults.addresses == nil {
 		return // the kernel has not told yet, and what FRR announces from before shall not flap
 	}
-	wanted := admitAll(w.want.Routing, w.down == nil, w.held)
+	wanted := admitAll(w.want.Routing, w.down == nil, w.frr.Failing(), w.held)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	embedded := wanted

@@ -33,8 +33,9 @@ func (s *Speaker) widow() {
 	}
 }
 
-// Failing reports that the node's daemons are about to be started anew, which
-// ends their sessions: whoever can take its place should do so first.
+// Failing reports that zebra has ended under the others, which do not see
+// addresses come and go any more and are about to be started anew, which ends
+// their sessions: whoever can take the node's place should do so first.
 func (s *Speaker) Failing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
