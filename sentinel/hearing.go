@@ -1,6 +1,10 @@
 package sentinel
 
-import "time"
+import (
+	"time"
+
+	"github.com/vipilot/vipilot/routing"
+)
 
 const (
 	deafAfter   = 2 * time.Second  // without any router, from then on the node is deaf
@@ -79,29 +83,39 @@ func (h *hearing) due(now time.Time) bool {
 	return !h.since.IsZero() && now.Sub(h.since) >= after
 }
 
-// facts of this moment. Only the protocol counts that prefixes are announced
-// by, or both while there are none. A session that stands does not count while
-// BFD, where it was ever up, says that the way to the peer is gone: GoBGP would
-// notice with the hold time only. Nor does any while FRR is about to end them all.
+// facts of this moment.
 func (w *watchdog) facts() facts {
-	want := w.want.Routing
-	f := facts{needed: len(want.Peers) > 0 || want.OSPF != nil}
-	byBGP, byOSPF := len(want.Prefixes) > 0, want.OSPF != nil && len(want.OSPF.Prefixes) > 0
-	for name, p := range w.peers() {
+	peers := w.peers()
+	for name, p := range peers {
 		if p.BFD == bfdIsUp {
 			w.bfd[name] = true
 		}
-		cut := w.bfd[name] && p.BFD == bfdIsDown
-		if byBGP || !byOSPF {
+	}
+	f := factsOf(w.want.Routing, peers, w.frr.Neighbors(), w.bfd)
+	if w.frr.Failing() { // it is about to end all sessions
+		f.router, f.cut = false, true
+	}
+	return f
+}
+
+// factsOf what is known of peers and neighbors. Only the protocol counts that
+// prefixes are announced by, or both while there are none. A session that
+// stands does not count while BFD, where it was ever up (guarded), says that
+// the way to the peer is gone: GoBGP would notice with the hold time only.
+func factsOf(want routing.Config, peers map[string]routing.PeerState, neighbors map[string]routing.NeighborState, guarded map[string]bool) facts {
+	f := facts{needed: len(want.Peers) > 0 || want.OSPF != nil}
+	byBGP, byOSPF := len(want.Prefixes) > 0, want.OSPF != nil && len(want.OSPF.Prefixes) > 0
+	if byBGP || !byOSPF {
+		for name, p := range peers {
+			cut := guarded[name] && p.BFD == bfdIsDown
 			f.cut = f.cut || cut
 			f.router = f.router || p.State == peerIsUp && !cut
 		}
 	}
-	for _, n := range w.frr.Neighbors() {
-		f.router = f.router || n.State == neighborIsUp && (byOSPF || !byBGP)
-	}
-	if w.frr.Failing() {
-		f.router, f.cut = false, true
+	if byOSPF || !byBGP {
+		for _, n := range neighbors {
+			f.router = f.router || n.State == neighborIsUp
+		}
 	}
 	return f
 }

@@ -3,6 +3,8 @@ package sentinel
 import (
 	"testing"
 	"time"
+
+	"github.com/vipilot/vipilot/routing"
 )
 
 // TestHearing: slow to judge, slower to trust, and quick at the beginning.
@@ -48,5 +50,41 @@ func TestHearing(t *testing.T) {
 	h = hearing{heard: true}
 	if h.listen(facts{needed: true, cut: true}, now); !h.deaf {
 		t.Error("BFD is not believed at once")
+	}
+}
+
+// TestFacts: a router counts that is told of the VIPs, by the protocol they are
+// announced by.
+func TestFacts(t *testing.T) {
+	up, down := map[string]routing.PeerState{"edge": {State: peerIsUp}}, map[string]routing.PeerState{"edge": {State: "active"}}
+	lost := map[string]routing.PeerState{"edge": {State: peerIsUp, BFD: bfdIsDown}}
+	full := map[string]routing.NeighborState{"10.77.0.1 eth0": {State: neighborIsUp}}
+	some := []routing.Prefix{{}}
+	both := func(bgp, ospf []routing.Prefix) routing.Config {
+		return routing.Config{Peers: make([]routing.Peer, 1), Prefixes: bgp, OSPF: &routing.OSPF{Prefixes: ospf}}
+	}
+	guarded := map[string]bool{"edge": true}
+	for _, c := range []struct {
+		what      string
+		want      routing.Config
+		peers     map[string]routing.PeerState
+		neighbors map[string]routing.NeighborState
+		guarded   map[string]bool
+		facts     facts
+	}{
+		{"nobody to tell", routing.Config{}, nil, nil, nil, facts{}},
+		{"nothing to tell yet, a peer", both(nil, nil), up, nil, nil, facts{needed: true, router: true}},
+		{"nothing to tell yet, a neighbor", both(nil, nil), down, full, nil, facts{needed: true, router: true}},
+		{"by BGP, and only OSPF hears", both(some, nil), down, full, nil, facts{needed: true}},
+		{"by OSPF, and only BGP hears", both(nil, some), up, nil, nil, facts{needed: true}},
+		{"by both, and BGP hears", both(some, some), up, nil, nil, facts{needed: true, router: true}},
+		{"by both, and OSPF hears", both(some, some), down, full, nil, facts{needed: true, router: true}},
+		{"BFD was never up", both(some, nil), lost, nil, nil, facts{needed: true, router: true}},
+		{"BFD has lost the peer", both(some, nil), lost, nil, guarded, facts{needed: true, cut: true}},
+		{"BFD has lost a peer that is told nothing", both(nil, some), lost, full, guarded, facts{needed: true, router: true}},
+	} {
+		if got := factsOf(c.want, c.peers, c.neighbors, c.guarded); got != c.facts {
+			t.Errorf("%s: %+v, want %+v", c.what, got, c.facts)
+		}
 	}
 }
