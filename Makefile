@@ -53,7 +53,7 @@ e2e-haproxy3: ## what touches HAProxy, again on the 3.0 of Debian 13
 	PATH=$(CURDIR)/e2e/trixie:$$PATH VIPILOT_E2E=1 go test -count=1 -timeout 15m -run '$(HAPROXY3)' ./e2e
 
 faults: setup ## the whole fault matrix on real daemons; prints the table and writes docs/faults.md
-	VIPILOT_E2E=1 VIPILOT_FAULTS=all go test -count=1 -v -timeout 40m ./e2e/faults -write
+	VIPILOT_E2E=1 VIPILOT_FAULTS=all go test -count=1 -v -timeout 90m ./e2e/faults -write
 
 demo: setup ## a fleet on this machine, until Ctrl-C (DEMO_ONCE=1: until the story is told)
 	@exec go run ./e2e/demo

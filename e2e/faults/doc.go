@@ -5,7 +5,7 @@
 // faults. Beside the router stands a watch that compares, all the time, where
 // the router sends the VIP with who answers there.
 //
-// With VIPILOT_E2E=1 alone the quick faults of the matrix run, with
-// VIPILOT_FAULTS=all as well all of it. It takes long, so make test leaves it to
-// make faults.
+// With VIPILOT_E2E=1 alone a few cells are tried, with bounds for a busy
+// machine, as a part of make test; with VIPILOT_FAULTS=all as well all of them
+// and the figures, which takes half an hour and is make faults.
 package faults

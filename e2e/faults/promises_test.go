@@ -24,6 +24,7 @@ func (r record) figures() [][3]string {
 		{"The same: longest time without the route", "0 ms", r.longest(away, controllers)},
 		{"VRRP role change → BGP UPDATE on the wire, controllers dead (median of 5)", "≤ 20 ms", r.figure(toldAfter)},
 		{"VRRP role change → the router sends to the new master, controllers dead (longest of 5)", "≤ 1 s", r.figure(followedAfter)},
+		{"The same: longest time in which the route led to a node that did not answer", "≤ 300 ms", r.figure(unservedFor)},
 		{"HAProxy killed, controllers dead → withdrawal on the wire", "≤ 300 ms", r.figure(withdrawnAfter)},
 		{"HAProxy killed, controllers dead → the other node has the VIP", "≤ 500 ms", r.figure(movedAfter)},
 		{"10,000 prefixes ordered of a sentinel → all in the router's kernel", "≤ 2 s", r.figure(prefixesAfter)},
@@ -34,6 +35,7 @@ func (r record) figures() [][3]string {
 const (
 	toldAfter      = "told after"
 	followedAfter  = "followed after"
+	unservedFor    = "unserved for"
 	withdrawnAfter = "withdrawn after"
 	movedAfter     = "moved after"
 	prefixesAfter  = "10,000 prefixes after"

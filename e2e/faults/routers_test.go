@@ -11,9 +11,13 @@ func ofRouters() []fault {
 	return []fault{
 		{
 			name: "router daemon killed", about: "kill -9 of the router's bgpd, ospfd or bird; it is started again half a second later", in: announced,
-			bound:  most(6000, 12*time.Second, time.Second),
-			strike: func(s *scene) { s.Router.KillDaemon(s.mode.daemon()); s.rest(500 * time.Millisecond) },
-			heal:   func(s *scene) { s.must(s.Router.StartDaemon(s.ctx, s.mode.daemon())); s.whole() },
+			bound: most(6000, 12*time.Second, time.Second),
+			strike: func(s *scene) {
+				s.Router.KillDaemon(s.mode.daemon())
+				s.rest(500 * time.Millisecond)
+				s.must(s.Router.StartDaemon(s.ctx, s.mode.daemon()))
+				s.whole()
+			},
 		},
 		{
 			name: "router restarts", about: "all its routing daemons end and every learned route is gone; → all start again a second later", in: announced,

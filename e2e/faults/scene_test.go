@@ -44,7 +44,7 @@ func open(t *testing.T, m mode) *scene {
 	if os.Getenv("VIPILOT_E2E") != "1" {
 		t.Skip("set VIPILOT_E2E=1 to run on real daemons (make faults does)")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	s := &scene{Lab: shared, t: t, ctx: ctx, mode: m}
 	t.Cleanup(func() {
 		if t.Failed() {
