@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,6 +80,8 @@ type calendar struct {
 	made time.Time
 	mu   sync.Mutex
 	due  map[string]bool // by the path they are asked about at
+
+	orders atomic.Int64 // that were placed
 }
 
 // renew wants every certificate that was asked about replaced.
@@ -92,6 +95,9 @@ func (c *calendar) renew() {
 
 func (c *calendar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !strings.Contains(r.URL.Path, "/renewalInfo/") {
+		if r.Method == http.MethodPost && r.URL.Path == "/order-plz" {
+			c.orders.Add(1)
+		}
 		pauseless{c.Handler}.ServeHTTP(w, r)
 		return
 	}
