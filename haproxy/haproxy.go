@@ -22,7 +22,7 @@ type Options struct {
 	User          string        // whom workers run as, locked up, where that can be done; "" = whom this process runs as
 	Logger        *slog.Logger  // silent
 	ReloadSpacing time.Duration // least time between two reloads: 1s
-	HardStop      time.Duration // longest life of a worker after a reload: 1h
+	HardStop      time.Duration // longest life of a worker after a reload: 1h, or the longest that a session may be silent
 	DeleteDelay   time.Duration // least time between maint and deletion of a server: 30s
 	PollInterval  time.Duration // between two looks at all servers, besides the feed: 10s
 	FDLimit       int           // open files HAProxy may have: the hard limit of this process
@@ -102,7 +102,6 @@ type HAProxy struct {
 func New(opts Options) *HAProxy {
 	opts.Binary = cmp.Or(opts.Binary, "haproxy")
 	opts.ReloadSpacing = cmp.Or(opts.ReloadSpacing, time.Second)
-	opts.HardStop = cmp.Or(opts.HardStop, time.Hour)
 	opts.DeleteDelay = cmp.Or(opts.DeleteDelay, 30*time.Second)
 	opts.PollInterval = cmp.Or(opts.PollInterval, 10*time.Second)
 	if opts.Logger == nil {

@@ -35,7 +35,7 @@ type Files map[string][]byte
 type Paths struct {
 	Dir      string        // absolute: sockets and the state file are named by it
 	FDLimit  int           // open files HAProxy may have; 0 = unknown, HAProxy derives maxconn itself
-	HardStop time.Duration // how long an old worker may finish its sessions; 0 = 1h
+	HardStop time.Duration // how long an old worker may finish its sessions; 0 = as long as one may be silent, 1h at least
 	Jail     Jail
 }
 

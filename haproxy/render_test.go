@@ -312,3 +312,19 @@ func BenchmarkRender1000x10(b *testing.B) {
 		}
 	}
 }
+
+// An old worker may live as long as the most patient service is, an hour at least.
+func TestHardStop(t *testing.T) {
+	for _, test := range []struct {
+		paths  Paths
+		tunnel time.Duration
+		want   string
+	}{{Paths{}, 0, "3600000ms"}, {Paths{}, time.Minute, "3600000ms"}, {Paths{}, 8 * time.Hour, "28800000ms"}, {Paths{HardStop: time.Minute}, 8 * time.Hour, "60000ms"}} {
+		want := base()
+		want.Backends[1].Tunnel = test.tunnel
+		files, err := Render(want, test.paths)
+		if err != nil || !strings.Contains(string(files[ConfigFile]), "hard-stop-after "+test.want+"\n") {
+			t.Errorf("%+v: %v, want %s in\n%.400s", test, err, test.want, files[ConfigFile])
+		}
+	}
+}

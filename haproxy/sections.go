@@ -10,13 +10,24 @@ import (
 
 const defaultRetries, defaultConnect = 3, 3 * time.Second
 
-// writeGlobal writes the sections every configuration shares. hard-stop-after
-// equals the tunnel timeout: a session that a reload leaves on an old worker
-// lives as long as an idle one may, and no old worker lives for ever.
+// hardStop is the longest life of an old worker: what a reload leaves on it
+// lives as long as the most patient service lets an idle session, and no old
+// worker lives for ever.
+func (p Paths) hardStop(want Config) time.Duration {
+	if p.HardStop > 0 {
+		return p.HardStop
+	}
+	longest := time.Hour // the timeout of tunnels, below
+	for _, b := range want.Backends {
+		longest = max(longest, b.Tunnel, b.Server)
+	}
+	return longest
+}
+
+// writeGlobal writes the sections every configuration shares.
 // HAProxy's own HTTP client, which nothing here uses, would read all of the
 // system's CA certificates at every start and check: half of a reload's time.
 func writeGlobal(w *strings.Builder, p Paths, maxconn int, want Config) {
-	hardStop := cmp.Or(p.HardStop, time.Hour)
 	w.WriteString("global\n  default-path config\n  httpclient.ssl.verify none\n")
 	if maxconn > 0 {
 		fmt.Fprintf(w, "  maxconn %d\n", maxconn)
@@ -28,7 +39,7 @@ func writeGlobal(w *strings.Builder, p Paths, maxconn int, want Config) {
 		w.WriteString("  tune.ssl.cachesize 0\n")
 	}
 	fmt.Fprintf(w, "  stats socket %s mode 600 level admin expose-fd listeners\n", p.stats())
-	fmt.Fprintf(w, "  hard-stop-after %s\n  mworker-max-reloads 50\n", millis(hardStop))
+	fmt.Fprintf(w, "  hard-stop-after %s\n  mworker-max-reloads 50\n", millis(p.hardStop(want)))
 	fmt.Fprintf(w, "  log %s len 1024 local0 notice\n", p.logOf(want))
 	if p.locksUp(want) {
 		p.Jail.write(w)
