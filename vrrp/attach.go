@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/vipilot/vipilot/internal/supervise"
@@ -38,7 +40,11 @@ func Launch(ctx context.Context, runDir string) (args, env []string, err error) 
 	if err := k.prepare(ctx); err != nil {
 		return nil, nil, err
 	}
-	return k.args(), k.env(), nil
+	binary, err := find(k.opts.Binary)
+	if err != nil {
+		return nil, nil, err
+	}
+	return k.args(ctx, binary), k.env(), nil
 }
 
 // prepare makes room for a new keepalived.
@@ -51,11 +57,22 @@ func (k *Keepalived) prepare(ctx context.Context) error {
 }
 
 // args is how keepalived is started, by us or by others.
-func (k *Keepalived) args() []string {
-	return []string{
+func (k *Keepalived) args(ctx context.Context, binary string) []string {
+	return append([]string{
 		"--dont-fork", "--log-console", "--no-syslog", "--vrrp", "--use-file=" + k.path(confFile),
 		"--pid=" + k.path(pidFile), "--vrrp_pid=" + k.path(childFile),
+	}, idle(ctx, binary, k.path(bfdFile))...)
+}
+
+// idle says where the pid file of a BFD child belongs, where keepalived knows
+// of such a child: it makes the file although it starts none, by default in
+// /run, and from version 2.3 on ends where it cannot.
+func idle(ctx context.Context, binary, file string) []string {
+	help, _ := exec.CommandContext(ctx, binary, "--help").CombinedOutput()
+	if !strings.Contains(string(help), "--bfd_pid=") {
+		return nil
 	}
+	return []string{"--bfd_pid=" + file}
 }
 
 // env is where keepalived writes its state.

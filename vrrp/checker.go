@@ -25,6 +25,7 @@ const (
 	checkerLoaded = "checker.loaded" // the hash of the blocks that it runs
 	checkerPID    = "checker.pid"
 	checkerChild  = "checker-child.pid"
+	checkerBFD    = "checker-bfd.pid"
 	checkerLog    = "checker.log"
 )
 
@@ -126,10 +127,10 @@ func (c *checker) start(ctx context.Context) error {
 	}
 	c.process, err = supervise.Start(supervise.Spec{
 		Path: binary,
-		Args: []string{
+		Args: append([]string{
 			"--dont-fork", "--log-console", "--no-syslog", "--check", "--use-file=" + c.path(confFile),
 			"--pid=" + c.path(checkerPID), "--checkers_pid=" + c.path(checkerChild),
-		},
+		}, idle(ctx, binary, c.path(checkerBFD))...),
 		Env: []string{"TMPDIR=" + c.opts.RunDir}, Dir: c.opts.RunDir,
 		Record: c.path(checkerRecord), Log: c.path(checkerLog),
 	})

@@ -66,7 +66,7 @@ func (k *Keepalived) start(ctx context.Context) error {
 	}
 	p, err := supervise.Start(supervise.Spec{
 		Path:   binary,
-		Args:   k.args(),
+		Args:   k.args(ctx, binary),
 		Env:    k.env(),
 		Dir:    k.opts.RunDir,
 		Record: k.path(processFile),

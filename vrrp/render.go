@@ -20,6 +20,7 @@ const (
 	processFile = "process.json"
 	pidFile     = "keepalived.pid"
 	childFile   = "vrrp.pid"
+	bfdFile     = "bfd.pid"
 	logFile     = "keepalived.log"
 	dumpFile    = "keepalived.json" // written by keepalived into its TMPDIR
 )
