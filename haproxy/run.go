@@ -75,8 +75,8 @@ func (h *HAProxy) listen() (*net.UnixConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen to haproxy: %w", err)
 	}
-	if h.paths.Jail.closed() { // connecting to a socket is writing to its file
-		if err := os.Chown(h.paths.log(), h.paths.Jail.UID, h.paths.Jail.GID); err != nil {
+	if h.paths.Jail.closed() { // connecting to a socket is writing to its file, and others cannot get into the run directory
+		if err := os.Chmod(h.paths.log(), 0o666); err != nil {
 			return nil, errors.Join(fmt.Errorf("listen to haproxy: %w", err), feed.Close())
 		}
 	}
