@@ -88,13 +88,20 @@ func (l *loader) decode(top map[string][]value, start Pos) {
 	if len(top["version"]) == 0 && !l.partial {
 		l.faultAt(start, "version", "missing in every file").Hint = "write version: 1"
 	}
+	other := false
 	for _, v := range top["version"] {
 		if v.outlines(form{kind: kWhole, least: 1, most: 1}) {
 			continue
 		}
 		if n, ok := asInt(0, 999)(v); ok && n != 1 {
-			v.faultf("version %d is not supported", n).Hint = "this program reads version 1"
+			v.faultf("version %d is not supported", n).Hint = "this vipilot reads version 1; a newer version needs a newer vipilot, see docs/upgrade.md"
+			other = true
 		}
+	}
+	if other { // the rest may be in words of which this program cannot judge
+		l.faults = slices.DeleteFunc(l.faults, func(f *Fault) bool { return f.Path != "" && f.Path != "version" })
+		l.partial = true
+		return
 	}
 	l.cfg.Nodes = named(top["nodes"], kindNode, readNode)
 	l.cfg.Hosts = named(top["hosts"], kindHost, readHost)
