@@ -19,8 +19,8 @@ import (
 	"github.com/vipilot/vipilot/render"
 )
 
-// The versions of the files of the state directory; a file of another version
-// is not read.
+// The versions of the files of the state directory. An older one is read, a
+// newer one is not: the node then goes on from its source and its engines.
 const (
 	stateVersion     = 1
 	endpointsVersion = 2
@@ -214,15 +214,23 @@ func (m *memory) loadEndpoints(in *Input) error {
 	}
 	defer f.Close()
 	lines := json.NewDecoder(bufio.NewReader(f))
-	for first := true; ; first = false {
+	var first json.RawMessage
+	if err := lines.Decode(&first); err != nil {
+		return fmt.Errorf("read state endpoints.json: %w; it is ignored", err)
+	}
+	switch version, err := versionOf("endpoints.json", first, endpointsVersion); {
+	case err != nil:
+		return err
+	case version == 1:
+		return loadEndpoints1(first, in)
+	}
+	for {
 		var r remembered
 		switch err := lines.Decode(&r); {
 		case err == io.EOF:
 			return nil
 		case err != nil:
 			return fmt.Errorf("read state endpoints.json: %w; the rest of it is ignored", err)
-		case first && r.Version != endpointsVersion:
-			return fmt.Errorf("read state endpoints.json: version %d, this vipilot writes %d; it is ignored", r.Version, endpointsVersion)
 		case r.Host != "":
 			in.Hosts[r.Host] = discovery.Snapshot{Host: r.Host, Containers: r.Containers, Node: r.Node, Swarm: r.Swarm, StaleSince: time.Now()}
 		case len(r.Answered) > 0:
@@ -231,8 +239,8 @@ func (m *memory) loadEndpoints(in *Input) error {
 	}
 }
 
-// read decodes a file of the state directory; a missing one, and one of
-// another version, leave value alone.
+// read decodes a file of the state directory; a missing one, and one of a
+// newer version, leave value alone.
 func (m *memory) read(name string, value any) error {
 	data, err := os.ReadFile(filepath.Join(m.dir, name))
 	if errors.Is(err, os.ErrNotExist) {
@@ -241,12 +249,40 @@ func (m *memory) read(name string, value any) error {
 	if err != nil {
 		return fmt.Errorf("read state: %w", err)
 	}
-	var head struct{ Version int }
-	if err := json.Unmarshal(data, &head); err != nil {
-		return fmt.Errorf("read state %s: %w; it is ignored", name, err)
-	}
-	if head.Version != stateVersion {
-		return fmt.Errorf("read state %s: version %d, this vipilot writes %d; it is ignored", name, head.Version, stateVersion)
+	if _, err := versionOf(name, data, stateVersion); err != nil {
+		return err
 	}
 	return json.Unmarshal(data, value)
+}
+
+// versionOf is the version that a file of the state directory says it has.
+func versionOf(name string, data []byte, newest int) (int, error) {
+	var head struct{ Version int }
+	if err := json.Unmarshal(data, &head); err != nil {
+		return 0, fmt.Errorf("read state %s: %w; it is ignored", name, err)
+	}
+	if head.Version < 1 || head.Version > newest {
+		return 0, fmt.Errorf("read state %s: version %d, and this vipilot knows 1 to %d: a newer one wrote it; it is ignored, and written anew", name, head.Version, newest)
+	}
+	return head.Version, nil
+}
+
+// loadEndpoints1 reads version 1 of endpoints.json, which was one object.
+func loadEndpoints1(data []byte, in *Input) error {
+	var old struct {
+		Hosts    map[string][]discovery.Container
+		Nodes    map[string]string
+		Swarms   map[string]*discovery.Swarm
+		Answered map[string]map[string]time.Time
+	}
+	if err := json.Unmarshal(data, &old); err != nil {
+		return fmt.Errorf("read state endpoints.json: %w; it is ignored", err)
+	}
+	for host, containers := range old.Hosts {
+		in.Hosts[host] = discovery.Snapshot{Host: host, Containers: containers, Node: old.Nodes[host], Swarm: old.Swarms[host], StaleSince: time.Now()}
+	}
+	for service, started := range old.Answered {
+		in.Answered[service] = &Answers{Started: started}
+	}
+	return nil
 }

@@ -125,6 +125,9 @@ func (c *Controller) Run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	if err := takeRunDir(c.opts.RunDir, c.opts.Version); err != nil {
+		return err
+	}
 	if err := c.loop.readCertificate(); err != nil {
 		return err
 	}
@@ -159,7 +162,11 @@ func (c *Controller) Run(ctx context.Context) error {
 			return err
 		}
 		if c.opts.DrainOnEnd {
-			return c.loop.leave(life)
+			err := c.loop.leave(life)
+			if o := c.opts; err != nil || o.AttachHAProxy || o.AttachKeepalived || o.AttachSentinel {
+				return err // something runs on
+			}
+			return leaveRunDir(c.opts.RunDir)
 		}
 		c.opts.Logger.Info("leaving everything running")
 		return nil

@@ -21,6 +21,7 @@ const (
 
 // decodeWant reads and checks a Want. Unknown fields are ignored: the
 // controller may be newer than this process, which is not restarted with it.
+// A newer version is refused, and what was wanted before stays in force.
 func decodeWant(data []byte) (want remote.Want, err error) {
 	if err := json.Unmarshal(data, &want); err != nil {
 		return remote.Want{}, fmt.Errorf("read want: %w", err)
@@ -32,6 +33,9 @@ func decodeWant(data []byte) (want remote.Want, err error) {
 }
 
 func checkWant(w remote.Want) error {
+	if w.Version < 0 || w.Version > remote.WantVersion {
+		return fmt.Errorf("version: %d, and this sentinel knows orders up to version %d; drain the node and start vipilot on it again, so that the sentinel is replaced too", w.Version, remote.WantVersion)
+	}
 	var faults []error
 	if w.Gate.PID < 0 || w.Gate.PID > maxPID {
 		faults = append(faults, fmt.Errorf("gate.pid: %d is not a process id", w.Gate.PID))

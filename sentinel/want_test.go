@@ -31,6 +31,7 @@ func TestDecodeWant(t *testing.T) {
 		`"10.77.0.1"`:            {`"router"`, "read want"},
 		`"hold_time":9000000000`: {`"hold_time":1`, "hold_time"},
 		`of_a_newer_build":1}`:   {`of_a_newer_build":1} x`, "read want"},
+		`of_a_newer_build":1`:    {`version":2`, "orders up to version 1; drain the node"},
 	} {
 		text := strings.Replace(goodWant, old, test.by, 1)
 		if _, err := decodeWant([]byte(text)); err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "secret") {
@@ -79,5 +80,17 @@ func TestWantFile(t *testing.T) {
 	}
 	if _, found, err := loadWant(file); found || err == nil {
 		t.Errorf("invalid orders were taken up: %v", err)
+	}
+}
+
+// Orders that the previous release's controller gave are taken.
+func TestWantOfPrevious(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("..", "controller", "testdata", "previous", "run", remote.WantFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := decodeWant([]byte(strings.ReplaceAll(string(data), "@RUN@", "/run/vipilot")))
+	if err != nil || len(want.Routing.Prefixes) != 1 || want.Gate.PID == 0 {
+		t.Errorf("orders %+v, %v", want, err)
 	}
 }

@@ -108,3 +108,14 @@ func TestDump(t *testing.T) {
 		}
 	}
 }
+
+// Roles that the previous release wrote are those of its process.
+func TestMemoryOfPrevious(t *testing.T) {
+	m := newMemory(filepath.Join("..", "controller", "testdata", "previous", "run", "keepalived", memoryFile)) // only read
+	if err := m.recall(&supervise.Process{PID: 48, StartTime: 2424518}); err != nil {
+		t.Fatal(err)
+	}
+	if k := m.read(); k.Roles["public"] != Master || len(k.Held) != 2 || k.Loaded == "" {
+		t.Errorf("recalled %+v", k)
+	}
+}

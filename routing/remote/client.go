@@ -77,6 +77,7 @@ func NewClient(opts ClientOptions) *Client {
 // before are not sent again. A refusal or failure leaves the orders before in
 // force; Run goes on trying to hand over the new ones.
 func (c *Client) Set(ctx context.Context, want Want) (changed bool, err error) {
+	want.Version = WantVersion
 	body, err := json.Marshal(want)
 	if err != nil {
 		return false, fmt.Errorf("set sentinel: %w", err)

@@ -16,8 +16,13 @@ type Gate struct {
 	Socket    string `json:"socket"`     // HAProxy's stats socket, pinged
 }
 
+// WantVersion is that of a Want. It grows when an older sentinel must not act
+// on one, rather than leave out the fields that it does not know.
+const WantVersion = 1
+
 // Want is all the controller tells the sentinel. It stays in force without it.
 type Want struct {
+	Version   int            `json:"version,omitempty"` // set by Client; 0 is of before there were any
 	Routing   routing.Config `json:"routing"`
 	Gate      Gate           `json:"gate"`
 	TrackFile string         `json:"track_file"` // keepalived's; "" = none
