@@ -3,7 +3,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 20s
 DEB_ARCH ?= $(shell go env GOARCH)
 HAPROXY3 := TestFirstRequest|TestScale|TestRollingReplacement|TestDrainKeepsRequests|TestDrainByHand|TestControllerKill|TestNewServiceUnderLoad|TestCertificateFile|TestACME|TestNothingLost|TestTierScale
-IMAGES := TestImage|TestSideCar
+APART := TestImage|TestSideCar|TestUpgrade
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
 .PHONY: help setup build test man deb image release reproduce audit licences unit e2e e2e-image e2e-haproxy3 demo demo-down faults bench bench-scale fuzz lint golden screenshots docs clean
@@ -41,11 +41,11 @@ unit: ## tests that need neither root nor daemons
 
 e2e: ## tests on real daemons, but for the image and the fault matrix; RUN=TestScale for one
 	@e2e/image/setup.sh
-	VIPILOT_E2E=1 go test -count=1 -p 1 -timeout 30m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^($(IMAGES))$$' $$(go list ./... | grep -v /e2e/faults))
+	VIPILOT_E2E=1 go test -count=1 -p 1 -timeout 30m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^($(APART))$$' $$(go list ./... | grep -v /e2e/faults))
 
-e2e-image: setup ## build the container image and run the nodes from it
+e2e-image: setup ## build the container image and run the nodes from it; upgrade nodes of the previous release
 	@e2e/image/setup.sh
-	VIPILOT_E2E=1 go test -count=1 -v -timeout 30m -run '^($(IMAGES))$$' ./e2e
+	VIPILOT_E2E=1 go test -count=1 -v -timeout 30m -run '^($(APART))$$' ./e2e
 
 e2e-haproxy3: ## what touches HAProxy, again on the 3.0 of Debian 13
 	@e2e/trixie/setup.sh

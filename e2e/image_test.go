@@ -12,33 +12,23 @@ import (
 	"github.com/vipilot/vipilot/e2e/lab"
 )
 
-// imageOnce is the image of this source, built once for all scenarios.
-var imageOnce = struct {
-	sync.Mutex
-	file string
-}{}
+// imageOnce builds the image of this source once for all scenarios.
+var imageOnce sync.Once
 
 // fromImage is start, with an engine and the image on both nodes.
 func fromImage(t *testing.T) *fleet {
 	t.Helper()
 	f := start(t, todoService)
 	var cancel context.CancelFunc
-	f.ctx, cancel = context.WithTimeout(context.Background(), 6*time.Minute) // the first build of a machine compiles everything
+	f.ctx, cancel = context.WithTimeout(context.Background(), 10*time.Minute) // the first build of a machine compiles everything
 	t.Cleanup(cancel)
+	imageOnce.Do(func() {
+		began := time.Now()
+		f.must(f.BuildImage(f.ctx))
+		t.Logf("image built in %v", time.Since(began).Round(time.Second))
+	})
 	for _, n := range f.Nodes() {
 		f.must(n.StartEngine(f.ctx))
-	}
-	imageOnce.Lock()
-	defer imageOnce.Unlock()
-	if imageOnce.file == "" {
-		began := time.Now()
-		file, err := f.LB1.BuildImage(f.ctx)
-		f.must(err)
-		imageOnce.file = file
-		t.Logf("image built in %v", time.Since(began).Round(time.Second))
-	}
-	for _, n := range f.Nodes() {
-		f.must(n.LoadImage(f.ctx, imageOnce.file))
 	}
 	return f
 }
@@ -59,17 +49,14 @@ func (f *fleet) killController(n *lab.Node) {
 func TestImage(t *testing.T) {
 	f := fromImage(t)
 	f.todo(f.App1, "web-1")
+	f.must(f.LB1.RunImage(f.ctx))
+	f.must(f.LB2.RunImage(f.ctx, "SETUID", "SETGID", "SYS_CHROOT"))
 	for _, n := range f.Nodes() {
-		f.must(n.RunImage(f.ctx))
 		f.ready(n)
 	}
 	f.awaitMaster(f.LB1)
 	f.awaitAnswer()
-	size, err := f.LB1.Engine(f.ctx, "image", "inspect", "--format", "{{.Size}}", lab.NodeImage)
-	f.must(err)
-	bare, err := f.LB1.Engine(f.ctx, "image", "inspect", "--format", "{{.Size}}", "debian:trixie-slim")
-	f.must(err)
-	t.Logf("image: %s bytes, of which Debian with the downloaded packages %s", strings.TrimSpace(size), strings.TrimSpace(bare))
+	f.looksRight()
 
 	before := f.reloads(f.LB1)
 	load := f.load(200, true)
@@ -93,7 +80,7 @@ func TestImage(t *testing.T) {
 	})
 
 	load = f.load(100, false)
-	_, err = f.LB1.Engine(f.ctx, "stop", "vipilot")
+	_, err := f.LB1.Engine(f.ctx, "stop", "vipilot")
 	f.must(err)
 	f.awaitMaster(f.LB2)
 	f.relieved("docker stop: the node leaves in order", load)
@@ -109,6 +96,46 @@ func TestImage(t *testing.T) {
 	}
 }
 
+// looksRight checks what the image and its containers say about themselves.
+func (f *fleet) looksRight() {
+	f.t.Helper()
+	inspect := func(n *lab.Node, args ...string) string {
+		out, err := n.Engine(f.ctx, append([]string{"inspect", "--format"}, args...)...)
+		f.must(err)
+		return strings.TrimSpace(out)
+	}
+	label := func(name string) string {
+		return inspect(f.LB1, `{{index .Config.Labels "org.opencontainers.image.`+name+`"}}`, lab.NodeImage)
+	}
+	if label("version") != "lab" || label("licenses") != "Apache-2.0" || label("title") != "vipilot" {
+		f.t.Errorf("labels: version %q, licenses %q, title %q", label("version"), label("licenses"), label("title"))
+	}
+	// A base image from a registry would hold no downloaded packages.
+	packages, err := f.LB1.Engine(f.ctx, "run", "--rm", "--network", "none", "debian:trixie-slim", "du", "-cbs", "/var/cache/apt", "/var/lib/apt")
+	f.must(err)
+	fields := strings.Fields(packages)
+	extra, err := strconv.Atoi(fields[len(fields)-2])
+	f.must(err)
+	size, err := strconv.Atoi(inspect(f.LB1, "{{.Size}}", lab.NodeImage))
+	f.must(err)
+	f.t.Logf("image size: %d MB", (size-extra)/1e6)
+
+	// Nothing but the three places of the contract can be written.
+	out, err := f.LB1.Engine(f.ctx, "exec", "vipilot", "touch", "/etc/x")
+	if err == nil || !strings.Contains(err.Error(), "Read-only") {
+		f.t.Errorf("writing outside of the volumes: %v %s", err, out)
+	}
+	// HAProxy's worker is locked up where the capabilities for it are there.
+	for n, locked := range map[*lab.Node]bool{f.LB1: false, f.LB2: true} {
+		master := f.ready(n).Components.HAProxy.PID
+		out, err := n.Engine(f.ctx, "exec", "vipilot", "sh", "-c", fmt.Sprintf(`cat /proc/$(cat /proc/%d/task/*/children | cut -d" " -f1)/status`, master))
+		f.must(err)
+		if strings.Contains(out, "\nUid:\t0\t") == locked {
+			f.t.Errorf("HAProxy's worker on %s: %s", n.Name, out)
+		}
+	}
+}
+
 // keepsAcross proves that no request, no route and no daemon is lost while the
 // controller of a node is replaced.
 func (f *fleet) keepsAcross(n *lab.Node, what string, replace func()) {
@@ -118,9 +145,17 @@ func (f *fleet) keepsAcross(n *lab.Node, what string, replace func()) {
 	f.must(err)
 	kept, closing := f.load(200, true), f.load(200, false)
 	replace()
-	f.todo(f.App1, "late-"+strconv.FormatInt(time.Now().UnixNano(), 36))
-	f.awaitContainers(3)
+	late := f.launch(f.App1, lab.Container{Name: "late-" + strconv.FormatInt(time.Now().UnixNano(), 36),
+		Labels: map[string]string{"app": "todo"}, Publish: 8080})
+	f.await("the new controller serves a new container", 20*time.Second, func() error {
+		a, err := f.get(lab.VIP, "todo.example.net", "/")
+		if err == nil && a.Container != late {
+			err = fmt.Errorf("answered by %s", a.Container)
+		}
+		return err
+	})
 	is := f.ready(n).Components
+	f.steady(time.Second)
 	f.lossless(what+", keep-alive", kept)
 	f.lossless(what+", a connection each", closing)
 	if is.HAProxy.PID != was.HAProxy.PID || is.Keepalived.PID != was.Keepalived.PID || is.Speaker.PID != was.Speaker.PID {

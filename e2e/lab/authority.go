@@ -22,7 +22,7 @@ type Authority struct {
 // asks there, over the router, as an authority on the internet does.
 func (l *Lab) StartAuthority(ctx context.Context, site string) (*Authority, error) {
 	binary := filepath.Join(l.Dir, "authority")
-	if err := build(ctx, "./e2e/authority", binary); err != nil {
+	if err := build(ctx, Source(), "./e2e/authority", binary); err != nil {
 		return nil, err
 	}
 	a := &Authority{Directory: "https://" + ClientAddress + ":14000/dir", CAFile: filepath.Join(l.Dir, "authority.pem"), Storage: filepath.Join(l.Dir, "acme")}

@@ -114,7 +114,7 @@ func (l *Lab) buildWithClock(ctx context.Context, dir, target string) error {
 			return err
 		}
 	}
-	return build(ctx, ".", target, "-overlay", filepath.Join(dir, "overlay.json"))
+	return build(ctx, Source(), ".", target, "-overlay", filepath.Join(dir, "overlay.json"))
 }
 
 // SetClock sets the node's own clock: so much ahead of the machine's, or behind.

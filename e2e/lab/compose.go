@@ -20,6 +20,8 @@ type compose struct {
 		Driver  string            `yaml:"driver"`
 		Options map[string]string `yaml:"driver_opts"`
 	} `yaml:"volumes"`
+
+	nofile int // the most that this machine lets a process have; 0 = no limit
 }
 
 type composeEntry struct {
@@ -111,7 +113,11 @@ func (c compose) run(name string) ([]string, error) {
 	with("--volume", s.Volumes...)
 	with("--tmpfs", s.Tmpfs...)
 	for _, limit := range slices.Sorted(maps.Keys(s.Ulimits)) {
-		with("--ulimit", fmt.Sprintf("%s=%d", limit, s.Ulimits[limit]))
+		value := s.Ulimits[limit]
+		if limit == "nofile" && c.nofile > 0 {
+			value = min(value, c.nofile)
+		}
+		with("--ulimit", fmt.Sprintf("%s=%d", limit, value))
 	}
 	for _, variable := range slices.Sorted(maps.Keys(s.Environment)) {
 		with("--env", variable+"="+s.Environment[variable])

@@ -201,21 +201,35 @@ func (a *App) Clear(ctx context.Context) error {
 // binaries builds vipilot and the application, both static.
 func (l *Lab) binaries(ctx context.Context) error {
 	l.app = filepath.Join(l.Dir, "app")
-	if err := build(ctx, "./e2e/app", l.app); err != nil {
+	if err := build(ctx, Source(), "./e2e/app", l.app); err != nil {
 		return err
 	}
 	l.vipilot = l.opts.Binary
 	if l.vipilot == "" {
 		l.vipilot = filepath.Join(l.Dir, "vipilot")
-		return build(ctx, ".", l.vipilot)
+		return build(ctx, Source(), ".", l.vipilot)
 	}
 	return nil
 }
 
-func build(ctx context.Context, pkg, to string, flags ...string) error {
-	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-trimpath", "-o", to}, flags, []string{pkg})...)
+// BuildRevision builds the vipilot of another commit of this repository, which
+// calls itself by that name.
+func (l *Lab) BuildRevision(ctx context.Context, commit string) (binary string, err error) {
+	source := filepath.Join(l.Dir, "source-"+commit)
+	defer os.RemoveAll(source)
+	cmd := exec.CommandContext(ctx, "sh", "-c", `mkdir -p "$2" && git archive "$1" | tar -x -C "$2" && [ -e "$2/go.mod" ]`, "sh", commit, source)
 	cmd.Dir = Source()
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("take %s out of the repository: %w (a shallow clone? git fetch --unshallow)\n%s", commit, err, out)
+	}
+	binary = filepath.Join(l.Dir, "vipilot-"+commit)
+	return binary, build(ctx, source, ".", binary, "-ldflags", "-X main.version="+commit)
+}
+
+func build(ctx context.Context, dir, pkg, to string, flags ...string) error {
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-trimpath", "-o", to}, flags, []string{pkg})...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOCACHE="+buildCache) // see BuildImage
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 	}
@@ -227,6 +241,11 @@ func build(ctx context.Context, pkg, to string, flags ...string) error {
 func (a *App) StartEcho(port uint16) error {
 	_, err := a.daemon([]string{fmt.Sprintf("TCP_PORT=%d", port), "PORT=9199"}, a.lab.app)
 	return err
+}
+
+// StartApp runs the application of [Image] outside Docker, at a port.
+func (a *App) StartApp(port uint16) (*Daemon, error) {
+	return a.daemon([]string{fmt.Sprintf("PORT=%d", port)}, a.lab.app)
 }
 
 // SignalEngine sends a signal to the engine, e.g. SIGSTOP to freeze it.

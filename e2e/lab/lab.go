@@ -211,6 +211,7 @@ func (l *Lab) PowerOn(ctx context.Context, n *Node) error {
 func (l *Lab) Reset(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, n := range l.Nodes() {
+		n.Program = ""
 		n.powerOff() // with its cable in: the router sees its sessions end
 		n.clock = nil
 		if err := errors.Join(n.Forget(), l.PowerOn(ctx, n)); err != nil {

@@ -3,6 +3,7 @@ package lab
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,6 +22,7 @@ type Node struct {
 	Address  string
 	RunDir   string
 	StateDir string
+	Program  string // vipilot, where it is not the lab's own
 
 	lab        *Lab
 	as         string // the flag that says what it is: --node or --host
@@ -39,7 +41,7 @@ func (l *Lab) node(name string) *Node {
 func (n *Node) StartVipilot(ctx context.Context, flags ...string) error {
 	args := append([]string{"run", "--config", n.lab.RepoDir(), n.as, n.Name, "--run-dir", n.RunDir,
 		"--state-dir", n.StateDir, "--listen", StatusAddress}, flags...)
-	program, env := n.lab.vipilot, []string{"PATH=" + n.BinDir() + ":" + os.Getenv("PATH")}
+	program, env := cmp.Or(n.Program, n.lab.vipilot), []string{"PATH=" + n.BinDir() + ":" + os.Getenv("PATH")}
 	if n.clock != nil {
 		program, env = n.clock.vipilot, append(env, n.clock.env...)
 	}
