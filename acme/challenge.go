@@ -13,7 +13,7 @@ import (
 // answer serves challenges on the socket, and on loopback, where certmagic
 // looks for whoever does. They are found in the storages, whoever ordered.
 func (c *Client) answer(ctx context.Context) error {
-	if err := os.MkdirAll(filepath.Dir(c.opts.Socket), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(c.opts.Socket), 0o750); err != nil {
 		return err
 	}
 	if err := os.Remove(c.opts.Socket); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -22,6 +22,9 @@ func (c *Client) answer(ctx context.Context) error {
 	socket, err := net.Listen("unix", c.opts.Socket)
 	if err != nil {
 		return err
+	}
+	if err := os.Chmod(c.opts.Socket, 0o666); err != nil { // for a HAProxy without rights; the directory keeps others out
+		return errors.Join(err, socket.Close())
 	}
 	loopback, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

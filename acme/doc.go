@@ -4,7 +4,7 @@
 // It knows neither services nor HAProxy: somebody has to lead requests for
 // /.well-known/acme-challenge/ to its socket and to serve what it has.
 //
-//	c := acme.New(acme.Options{StateDir: "/var/lib/vipilot/acme", Socket: "/run/vipilot/acme.sock"})
+//	c := acme.New(acme.Options{StateDir: "/var/lib/vipilot/acme", Socket: "/run/vipilot/haproxy/jail/acme.sock"})
 //	c.Set([]acme.Order{{Issuer: acme.Issuer{Name: "letsencrypt", …}, Host: "todo.example.net"}})
 //	go c.Run(ctx)
 //	c.Open() // once HAProxy leads challenges to the socket

@@ -44,7 +44,7 @@ type runFlags struct {
 	onExit, logFormat                                               oneOf
 	haproxy, keepalived, sentinel, frr                              oneOf
 	syncInterval                                                    time.Duration
-	hookFile, otlp                                                  string
+	hookFile, otlp, haproxyUser                                     string
 	tls                                                             status.TLSFiles
 	access                                                          git.Access
 }
@@ -94,6 +94,7 @@ On SIGTERM the node is drained first (--on-exit drain); a second signal ends at 
 	flags.Var(&f.onExit, "on-exit", "on SIGTERM: drain the node in order, or leave everything running")
 	flags.Var(&f.logFormat, "log-format", "how to log on stderr")
 	flags.Var(&f.haproxy, "haproxy", "start and supervise HAProxy, or attach to one that runs")
+	flags.StringVar(&f.haproxyUser, "haproxy-user", "", "whom HAProxy's workers run as, locked up (default: haproxy; with --haproxy attach: whom it is started as)")
 	flags.Var(&f.keepalived, "keepalived", "start and supervise keepalived, or attach to one that runs")
 	flags.Var(&f.sentinel, "sentinel", "start and supervise the sentinel, or attach to one that runs (vipilot init sentinel)")
 	flags.Var(&f.frr, "frr", "start and supervise an FRR of its own, where the configuration needs one, or attach to the system's")
@@ -153,7 +154,7 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 	log.Info("starting", "version", p.Version, "node", cmp.Or(f.host, f.node), "config", fmt.Sprint(source), "run_dir", f.runDir, "state_dir", f.stateDir)
 	return controller.New(controller.Options{
 		Node: f.node, Host: f.host, Engine: engine, Source: source, RunDir: f.runDir, StateDir: f.stateDir, Listen: f.listen, Token: token, WebhookSecret: hook, TLS: tlsConfig,
-		AttachHAProxy: f.haproxy.value == "attach", AttachKeepalived: f.keepalived.value == "attach", AttachSentinel: f.sentinel.value == "attach",
+		AttachHAProxy: f.haproxy.value == "attach", HAProxyUser: f.haproxyUser, AttachKeepalived: f.keepalived.value == "attach", AttachSentinel: f.sentinel.value == "attach",
 		AttachFRR: f.frr.value == "attach", DrainOnEnd: f.onExit.value == "drain", Version: p.Version, Executable: self, Logger: log, Tracer: tracer,
 	}).Run(cmd.Context())
 }

@@ -2,8 +2,6 @@ package controller
 
 import (
 	"bytes"
-	"cmp"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -17,7 +15,7 @@ import (
 const (
 	challengeBackend = ".acme"
 	challengePath    = "/.well-known/acme-challenge"
-	challengeSocket  = "acme.sock" // below the run directory
+	challengeSocket  = "acme.sock" // in haproxy.Sockets
 	standardRunDir   = "/run/vipilot"
 )
 
@@ -41,7 +39,7 @@ func wantOrders(cfg *config.Config, node config.Node) []acme.Order {
 // wantChallenges leads challenges to the controller, which shares the answers
 // with the other nodes. It is nil where nothing is obtained over ACME. While
 // no controller runs they get a 503, and nothing else suffers.
-func wantChallenges(orders []acme.Order, runDir string) *haproxy.Backend {
+func wantChallenges(orders []acme.Order) *haproxy.Backend {
 	if len(orders) == 0 {
 		return nil
 	}
@@ -50,7 +48,7 @@ func wantChallenges(orders []acme.Order, runDir string) *haproxy.Backend {
 		Name: challengeBackend, Mode: haproxy.HTTP, Retries: &noRetry,
 		Check: haproxy.Check{Interval: 500 * time.Millisecond, Rise: 1, Fall: 2},
 		Servers: []haproxy.Server{{Name: "controller", State: haproxy.Ready, Weight: 1,
-			Socket: filepath.Join(cmp.Or(runDir, standardRunDir), challengeSocket)}},
+			Socket: challengeSocket}},
 	}
 }
 

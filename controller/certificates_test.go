@@ -74,7 +74,7 @@ func TestDesireTLS(t *testing.T) {
 		t.Errorf("backend admin: %+v, %+v", admin.Guard, admin.TLS)
 	}
 	challenges := backends[challengeBackend]
-	if challenges == nil || challenges.Servers[0].Socket != "/run/v/acme.sock" {
+	if challenges == nil || challenges.Servers[0].Socket != "acme.sock" {
 		t.Fatalf("challenges: %+v", challenges)
 	}
 	led := slices.IndexFunc(want.HAProxy.Frontends[1].Routes, func(r haproxy.Route) bool {

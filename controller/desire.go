@@ -104,7 +104,7 @@ func (p *planner) adopt(in Input) error {
 		config: in.Config, node: node, obtained: in.Obtained,
 		selection:  newSelection(services),
 		frontends:  wantFrontends(in.Config, services, in.Obtained),
-		challenges: wantChallenges(wantOrders(in.Config, node), in.RunDir),
+		challenges: wantChallenges(wantOrders(in.Config, node)),
 		peers:      wantPeers(in.Config, node, services),
 		direct:     direct(in.Config),
 		views:      make(map[string]*view),

@@ -48,7 +48,8 @@ type Options struct {
 	AttachFRR bool // use the system's FRR, not one of its own
 	// Attach* say to drive what somebody else starts on the run directory, see [Launch].
 	AttachHAProxy, AttachKeepalived, AttachSentinel bool
-	DrainOnEnd                                      bool // leave in order when the context ends; otherwise leave everything running
+	HAProxyUser                                     string // whom HAProxy's workers run as; "" = haproxy, or whoever starts an attached one
+	DrainOnEnd                                      bool   // leave in order when the context ends; otherwise leave everything running
 	Version                                         string
 	Executable                                      string // this program, to start the sentinel
 	// Tracer makes a trace of every round; nil = rounds are not traced.
@@ -67,12 +68,13 @@ type Controller struct {
 }
 
 // proxyUser is whom HAProxy's workers run as: the user that HAProxy's package
-// makes. Those of a host's proxy keep their rights, as they connect to a socket of their own by path.
+// makes, unless another is named. Whoever starts a HAProxy that is attached to
+// has to let it give root up, so that is done only when asked for.
 func proxyUser(opts Options) string {
-	if opts.Host != "" {
-		return ""
+	if opts.HAProxyUser == "" && !opts.AttachHAProxy {
+		return "haproxy"
 	}
-	return "haproxy"
+	return opts.HAProxyUser
 }
 
 // New makes a controller and its parts. Nothing is started yet.
@@ -88,7 +90,7 @@ func New(opts Options) *Controller {
 		proxy:    haproxy.New(haproxy.Options{RunDir: filepath.Join(opts.RunDir, haproxyDir), User: proxyUser(opts), Attach: opts.AttachHAProxy, Logger: opts.Logger.With("component", "haproxy")}),
 		election: vrrp.New(vrrp.Options{RunDir: filepath.Join(opts.RunDir, keepalivedDir), Attach: opts.AttachKeepalived, Logger: opts.Logger}),
 		router:   remote.NewClient(remote.ClientOptions{RunDir: opts.RunDir, Spec: sentinel, Attach: opts.AttachSentinel, Logger: opts.Logger}),
-		authority: acme.New(acme.Options{StateDir: filepath.Join(opts.StateDir, "acme"), Socket: filepath.Join(opts.RunDir, challengeSocket),
+		authority: acme.New(acme.Options{StateDir: filepath.Join(opts.StateDir, "acme"), Socket: filepath.Join(haproxy.Sockets(filepath.Join(opts.RunDir, haproxyDir)), challengeSocket),
 			Logger: opts.Logger.With("component", "acme")}),
 		addresses: loopback.New(filepath.Join(opts.RunDir, "loopback.json")),
 		newSource: dockerSource(opts.Logger),

@@ -84,7 +84,7 @@ func (h *HAProxy) offer(rendered Files) error {
 	h.files.mu.Lock()
 	defer h.files.mu.Unlock()
 	h.files.dirty.Store(nil)
-	if err := h.files.write(h.paths.Dir, rendered); err != nil {
+	if err := errors.Join(h.paths.makeSockets(), h.files.write(h.paths.Dir, rendered)); err != nil {
 		return err
 	}
 	return h.files.remember(rendered)

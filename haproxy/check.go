@@ -15,7 +15,7 @@ var (
 	certForm   = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._@-]{0,199}$`)
 	hostForm   = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$`)
 	pathForm   = regexp.MustCompile(`^/[A-Za-z0-9._~%!&()*+,=:@/-]*$`)
-	socketForm = regexp.MustCompile(`^/[A-Za-z0-9._/-]{1,100}$`)
+	socketForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,30}$`)
 	checkForm  = regexp.MustCompile(`^/[A-Za-z0-9._~%!&()*+,=:@/?-]*$`)
 )
 
@@ -205,7 +205,7 @@ func (s Server) fault(portless bool) string {
 	case s.Host != "" && (!hostForm.MatchString(strings.ToLower(s.Host)) || strings.HasPrefix(s.Host, "*") || s.Port == 0):
 		return fmt.Sprintf("%q port %d is not a host name and a port", s.Host, s.Port)
 	case s.Socket != "" && !socketForm.MatchString(s.Socket):
-		return fmt.Sprintf("%q is not the path of a socket", s.Socket)
+		return fmt.Sprintf("%q is not the name of a socket", s.Socket)
 	case portless && (s.Host != "" || s.Via != "" || s.Socket != "" || s.Address.Port() != 0):
 		return "it has a port or a name, where the client's port is used"
 	case s.Host == "" && s.Socket == "" && (!s.Address.IsValid() || s.Address.Port() == 0 && !portless || s.Address.Addr().Zone() != ""):

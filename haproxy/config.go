@@ -134,7 +134,7 @@ type Server struct {
 	Address netip.AddrPort // invalid when Host or Socket is set
 	Host    string         // host name and Port, resolved by HAProxy (never runtime-added)
 	Port    uint16
-	Socket  string // path of a unix socket
+	Socket  string // name of a unix socket in [Sockets]
 	State   ServerState
 	Weight  int // 0..256
 	Backup  bool

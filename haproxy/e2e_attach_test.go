@@ -53,6 +53,7 @@ func TestE2EAttach(t *testing.T) {
 	if change := l.set(want); change.Kind != Reload {
 		t.Errorf("another structure: %+v", change)
 	}
+	l.lockedUp(l.worker())
 	if _, err := Launch(t.Context(), l.opts.RunDir); err == nil {
 		t.Error("Launch beside a living HAProxy")
 	}

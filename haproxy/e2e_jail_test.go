@@ -2,6 +2,8 @@ package haproxy
 
 import (
 	"fmt"
+	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -40,6 +42,21 @@ func TestE2EJail(t *testing.T) {
 	} else {
 		l.lockedUp(again)
 	}
+
+	inner, err := net.Listen("unix", l.paths.socket("acme.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inner.Close()
+	if err := os.Chmod(l.paths.socket("acme.sock"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = http.Serve(inner, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "inner") }))
+	}()
+	l.set(simple(port, Server{Name: "inner", Socket: "acme.sock", State: Ready, Weight: 100}))
+	l.eventually("a socket in the jail answers", func() bool { _, body, _ := fetch(port, "x", "/"); return body == "inner" })
+	l.lockedUp(l.worker())
 }
 
 func (l *lab) lockedUp(worker string) {
@@ -58,7 +75,7 @@ func (l *lab) lockedUp(worker string) {
 		l.t.Fatal(err)
 	}
 	for _, e := range inside {
-		if e.Name() != "log.sock" {
+		if e.Type() != os.ModeSocket {
 			l.t.Errorf("worker %s can reach %s", worker, e.Name())
 		}
 	}

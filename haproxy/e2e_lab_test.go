@@ -48,7 +48,7 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{t: t, opts: Options{RunDir: dir, Binary: realBinary(), User: jailed(t), ReloadSpacing: time.Millisecond, PollInterval: 200 * time.Millisecond,
+	l := &lab{t: t, opts: Options{RunDir: dir, Binary: realBinary(), User: "haproxy", ReloadSpacing: time.Millisecond, PollInterval: 200 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}}
 	l.HAProxy, l.stop = New(l.opts), func() {}
 	t.Cleanup(func() {
@@ -84,15 +84,6 @@ func (l *lab) run() {
 		}
 		l.stop = func() {}
 	}
-}
-
-// jailed is the user the lab's workers run as: the one of controllers, but for
-// the tests of the second tier, whose controller names none.
-func jailed(t *testing.T) string {
-	if strings.Contains(t.Name(), "Tier") {
-		return ""
-	}
-	return "haproxy"
 }
 
 func (l *lab) successor() {

@@ -106,6 +106,7 @@ func TestE2ETier(t *testing.T) {
 			if seen := s.answers(12); !only(seen, "a", "b", "c") {
 				t.Errorf("answers %v", seen)
 			}
+			s.host.lockedUp(s.host.worker())
 			s.node.eventually("all pass their checks", func() bool {
 				results, err := s.node.CheckResults(t.Context(), "app")
 				return err == nil && len(results) == 3 && results["a"].Check == "L6OK" && results["b"].Check == "L6OK" && results["c"].Check == "L6OK"

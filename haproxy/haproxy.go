@@ -114,9 +114,9 @@ func New(opts Options) *HAProxy {
 		opts.RunDir = dir
 	}
 	paths := Paths{Dir: opts.RunDir, FDLimit: opts.FDLimit, HardStop: opts.HardStop}
-	if opts.User != "" && !opts.Attach {
+	if opts.User != "" {
 		var why string
-		if paths.Jail, why = newJail(opts.RunDir, opts.User); why != "" {
+		if paths.Jail, why = newJail(opts.RunDir, opts.User, opts.Attach); why != "" {
 			opts.Logger.Warn("haproxy's worker keeps its rights", "reason", why)
 		}
 	}

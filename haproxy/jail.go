@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -14,21 +13,28 @@ import (
 )
 
 // Jail is where a worker lives once it has opened its sockets and files: in a
-// directory without anything but the socket it logs to, and those it reaches
-// itself by, as a user without rights. The master stays root: it opens what the next worker needs. The zero
+// directory without anything but the sockets it connects to, as a user without
+// rights. The master stays root: it opens what the next worker needs. The zero
 // value is no jail.
 type Jail struct {
-	Dir      string // absolute
+	Dir      string // absolute, see [Sockets]
 	UID, GID int
 }
 
-// newJail looks whether a worker can be locked up as the user of that name.
-// The reason is empty where it can.
-func newJail(runDir, name string) (j Jail, why string) {
+// Sockets is the directory, within HAProxy's run directory, of the unix sockets
+// that a worker connects to time and again. It is the worker's whole world where
+// it is locked up; therefore a socket in there lets everybody write, and nobody
+// else comes by the run directory.
+func Sockets(runDir string) string { return filepath.Join(runDir, "jail") }
+
+// newJail looks whether a worker of a HAProxy that this process starts can be
+// locked up as the user of that name. The reason is empty where it can. Of one
+// that somebody else starts, only they know what it may do.
+func newJail(runDir, name string, attach bool) (j Jail, why string) {
 	if name == "" {
 		return j, "no user is named"
 	}
-	if missing := missingCapabilities(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SYS_CHROOT); missing != "" {
+	if missing := missingCapabilities(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SYS_CHROOT); missing != "" && !attach {
 		return j, "without " + missing + " nobody can be locked up"
 	}
 	u, err := user.Lookup(name)
@@ -40,7 +46,7 @@ func newJail(runDir, name string) (j Jail, why string) {
 	if err1 != nil || err2 != nil || uid <= 0 || gid <= 0 {
 		return j, fmt.Sprintf("the user %s is %s:%s", name, u.Uid, u.Gid)
 	}
-	return Jail{Dir: filepath.Join(runDir, "jail"), UID: uid, GID: gid}, ""
+	return Jail{Dir: Sockets(runDir), UID: uid, GID: gid}, ""
 }
 
 // missingCapabilities names those of the capabilities that this process, and so
@@ -62,16 +68,12 @@ func missingCapabilities(wanted ...int) string {
 
 func (j Jail) closed() bool { return j.Dir != "" }
 
-// build makes the directory. The worker may go through it and no more.
-func (j Jail) build() error {
-	if !j.closed() {
-		return nil
-	}
-	if err := os.MkdirAll(j.Dir, 0o711); err != nil {
-		return fmt.Errorf("make the directory haproxy is locked up in: %w", err)
-	}
-	if err := errors.Join(os.Chown(j.Dir, 0, 0), os.Chmod(j.Dir, 0o711)); err != nil { // whatever the umask
-		return fmt.Errorf("make the directory haproxy is locked up in: %w", err)
+// makeSockets makes [Sockets]. The worker may go through it and no more.
+func (p Paths) makeSockets() error {
+	dir := Sockets(p.Dir)
+	err := errors.Join(os.MkdirAll(p.Dir, 0o750), os.Chmod(p.Dir, 0o750), os.MkdirAll(dir, 0o711), os.Chown(dir, os.Geteuid(), os.Getegid()), os.Chmod(dir, 0o711)) // whatever the umask
+	if err != nil {
+		return fmt.Errorf("make the directory of haproxy's sockets: %w", err)
 	}
 	return nil
 }
@@ -82,19 +84,13 @@ func (j Jail) write(w *strings.Builder) {
 	fmt.Fprintf(w, "  chroot %s\n  uid %d\n  gid %d\n", j.Dir, j.UID, j.GID)
 }
 
-// logOf is the path of the log as the worker sees it.
-func (p Paths) logOf(want Config) string {
-	if p.locksUp(want) {
-		return "/" + filepath.Base(p.log())
-	}
-	return p.log()
-}
+// socket is the path of a socket in [Sockets].
+func (p Paths) socket(name string) string { return filepath.Join(Sockets(p.Dir), name) }
 
-// jailable says whether all servers are reached by address: a unix socket is
-// opened by its path, time and again, and lies outside of the jail, unless it
-// is HAProxy's own.
-func (c Config) jailable() bool {
-	return c.Tier == nil && !slices.ContainsFunc(c.Backends, func(b *Backend) bool {
-		return b.Place != BeforeTLS && slices.ContainsFunc(b.Servers, func(s Server) bool { return s.Socket != "" })
-	})
+// seen is a path as the worker sees it.
+func (p Paths) seen(path string) string {
+	if p.Jail.closed() {
+		return strings.TrimPrefix(path, p.Jail.Dir)
+	}
+	return path
 }

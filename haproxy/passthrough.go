@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -109,11 +108,11 @@ func (f Frontend) ended(backends []*Backend) *Backend {
 	}
 	name := endedName(f.Name)
 	return &Backend{Name: name, Mode: TCP, Place: BeforeTLS, Tunnel: longest + spare, Servers: []Server{
-		{Name: "tls", Socket: "/" + f.socket(), State: Ready, Weight: 1},
+		{Name: "tls", Socket: f.socket(), State: Ready, Weight: 1},
 	}}
 }
 
-// socket is the file name of the socket between the two frontends. A path of a
+// socket is the name, in [Sockets], of the socket between the two frontends. A path of a
 // socket must be short.
 func (f Frontend) socket() string {
 	const longest = 24
@@ -126,17 +125,11 @@ func (f Frontend) socket() string {
 }
 
 // writeInside writes the bind of the frontend behind the one that looks at
-// names. Nobody but HAProxy may open it: whoever did could claim any address.
-func (f Frontend) writeInside(w *strings.Builder, p Paths, locked bool) {
-	dir, owner := p.Dir, ""
-	if locked {
-		dir, owner = p.Jail.Dir, fmt.Sprintf(" uid %d", p.Jail.UID)
-	}
-	fmt.Fprintf(w, "  bind unix@%s mode 600%s accept-proxy%s\n", filepath.Join(dir, f.socket()), owner, f.tlsKeywords())
+// names. Nobody but HAProxy can open it, see [Sockets]: whoever did could claim
+// any address.
+func (f Frontend) writeInside(w *strings.Builder, p Paths) {
+	fmt.Fprintf(w, "  bind unix@%s mode 666 accept-proxy%s\n", p.socket(f.socket()), f.tlsKeywords())
 }
-
-// locksUp reports whether the workers that serve want are locked up.
-func (p Paths) locksUp(want Config) bool { return p.Jail.closed() && want.jailable() }
 
 // checkPassthrough returns the faults of what is passed through, before
 // frontends are divided.

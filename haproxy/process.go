@@ -110,7 +110,7 @@ func (h *HAProxy) start(ctx context.Context, want Config) error {
 			return fmt.Errorf("start haproxy: remove what a predecessor left: %w", err)
 		}
 	}
-	if err := errors.Join(h.paths.Jail.build(), h.files.write(h.paths.Dir, rendered)); err != nil {
+	if err := errors.Join(h.paths.makeSockets(), h.files.write(h.paths.Dir, rendered)); err != nil {
 		return fmt.Errorf("start haproxy: %w", err)
 	}
 	said := h.logSize()

@@ -36,7 +36,7 @@ func (h *HAProxy) reload(ctx context.Context, want Config, cause string) error {
 	}
 	err = h.saveState(ctx, want)
 	if err == nil {
-		err = h.files.write(h.paths.Dir, rendered)
+		err = errors.Join(h.paths.makeSockets(), h.files.write(h.paths.Dir, rendered))
 	}
 	if err == nil {
 		h.lastReload = time.Now()

@@ -46,9 +46,9 @@ func (p Paths) state() string  { return filepath.Join(p.Dir, "server-state") }
 // log is where HAProxy's lines are read.
 func (p Paths) log() string {
 	if p.Jail.closed() {
-		return filepath.Join(p.Jail.Dir, "log.sock")
+		return p.socket(logSocket)
 	}
-	return filepath.Join(p.Dir, "log.sock")
+	return filepath.Join(p.Dir, logSocket)
 }
 
 // Render turns the wanted state into files. It is pure: equal input gives
@@ -159,7 +159,6 @@ func understood(cfg parser.Parser) error {
 }
 
 func setServers(cfg parser.Parser, want Config, paths Paths) error {
-	locked := paths.locksUp(want)
 	for _, b := range want.Backends {
 		if len(b.Servers) == 0 {
 			continue
@@ -173,7 +172,7 @@ func setServers(cfg parser.Parser, want Config, paths Paths) error {
 			if s.Host != "" {
 				options = append(options, value("init-addr", "last,libc,none"), value("resolvers", "vipilot"))
 			}
-			servers = append(servers, types.Server{Name: s.Name, Address: paths.address(b, s, locked), Params: options})
+			servers = append(servers, types.Server{Name: s.Name, Address: paths.address(b, s), Params: options})
 		}
 		if err := cfg.Set(parser.Backends, b.Name, "server", servers); err != nil {
 			return fmt.Errorf("render haproxy.cfg: backend %s: %w", b.Name, err)

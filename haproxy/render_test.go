@@ -96,7 +96,7 @@ func goldens(t testing.TB) map[string]Config {
 				}}},
 			Backends: []*Backend{
 				{Name: "a", Mode: HTTP, Guard: Guard{HSTS: 4320 * time.Hour, Client: CertRequired}, TLS: &BackendTLS{Verify: true, ServerName: "a.inner", CA: Bundle{"a", testPEM(t)}}, Servers: []Server{ready("a", "10.77.0.11:1")}},
-				{Name: "b", Mode: HTTP, Guard: Guard{Client: CertOptional}, TLS: &BackendTLS{Cert: &Certificate{Name: "b.client", PEM: testPEM(t)}}, Servers: []Server{{Name: "s", Socket: "/run/s.sock", State: Ready}}},
+				{Name: "b", Mode: HTTP, Guard: Guard{Client: CertOptional}, TLS: &BackendTLS{Cert: &Certificate{Name: "b.client", PEM: testPEM(t)}}, Servers: []Server{{Name: "s", Socket: "s.sock", State: Ready}}},
 			},
 		},
 		"tier":     tierOf(t, "10.77.0.11:7080"),

@@ -58,7 +58,7 @@ func addRequests(b *Backend, s Server, paths Paths) []request {
 	}
 	born := targetOf(target)
 	if target == s.Address {
-		born = paths.address(b, s, true)
+		born = paths.address(b, s)
 	}
 	list := []request{{
 		text:  "add server " + name + " " + born + " " + params.ServerOptionsString(serverOptions(b, s)),

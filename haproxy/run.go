@@ -62,10 +62,7 @@ func (h *HAProxy) Run(ctx context.Context) error {
 // listen opens the socket HAProxy logs to. It sends every line anew by path,
 // so it finds the socket of the next controller too.
 func (h *HAProxy) listen() (*net.UnixConn, error) {
-	if err := os.MkdirAll(h.paths.Dir, 0o750); err != nil {
-		return nil, fmt.Errorf("listen to haproxy: %w", err)
-	}
-	if err := h.paths.Jail.build(); err != nil {
+	if err := h.paths.makeSockets(); err != nil {
 		return nil, err
 	}
 	if err := os.Remove(h.paths.log()); err != nil && !errors.Is(err, os.ErrNotExist) {

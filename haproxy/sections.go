@@ -40,8 +40,8 @@ func writeGlobal(w *strings.Builder, p Paths, maxconn int, want Config) {
 	}
 	fmt.Fprintf(w, "  stats socket %s mode 600 level admin expose-fd listeners\n", p.stats())
 	fmt.Fprintf(w, "  hard-stop-after %s\n  mworker-max-reloads 50\n", millis(p.hardStop(want)))
-	fmt.Fprintf(w, "  log %s len 1024 local0 notice\n", p.logOf(want))
-	if p.locksUp(want) {
+	fmt.Fprintf(w, "  log %s len 1024 local0 notice\n", p.seen(p.log()))
+	if p.Jail.closed() {
 		p.Jail.write(w)
 	}
 	fmt.Fprintf(w, "  server-state-file %s\n", p.state())
@@ -90,7 +90,7 @@ func writeFrontend(w *strings.Builder, f Frontend, p Paths, want Config) {
 	fmt.Fprintf(w, "\nfrontend %s from vipilot\n  mode %s\n  no log\n", f.Name, f.Mode)
 	binds := f.Binds
 	if f.Inside {
-		f.writeInside(w, p, p.locksUp(want))
+		f.writeInside(w, p)
 		binds = nil
 	}
 	for _, b := range binds {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -45,18 +44,18 @@ const (
 	BehindIt Place = "behind" // servers are the containers
 )
 
+// Names in [Sockets]: HAProxy's log, and what lies between the two frontends of a tier.
+const logSocket, insideSocket = "log.sock", "inside.sock"
+
 const tierFrontend, tierCertificate = "tier:port", "certs/tier.pem"
 
-// inside is the socket between the two frontends of a tier.
-func (p Paths) inside() string { return filepath.Join(p.Dir, "inside.sock") }
-
 // address is where the server is reached, as HAProxy reads it.
-func (p Paths) address(b *Backend, s Server, locked bool) string {
+func (p Paths) address(b *Backend, s Server) string {
 	switch {
 	case b.Place == AtGate:
-		return "unix@" + p.inside()
-	case b.Place == BeforeTLS && !locked:
-		return "unix@" + p.Dir + s.Socket
+		return "unix@" + p.seen(p.socket(insideSocket))
+	case s.Socket != "":
+		return "unix@" + p.seen(p.socket(s.Socket))
 	}
 	return s.target()
 }
@@ -88,10 +87,10 @@ func writeTier(w *strings.Builder, t *Tier, p Paths) {
 frontend tier:inside from vipilot
   mode tcp
   no log
-  bind unix@%s mode 600 accept-proxy ssl crt %s ssl-min-ver TLSv1.3
+  bind unix@%s mode 666 accept-proxy ssl crt %s ssl-min-ver TLSv1.3
   timeout client %s
   use_backend %%[ssl_fc_sni,field(2,.,0)]
-`, Gate, p.inside(), tierCertificate, millis(t.Idle))
+`, Gate, p.socket(insideSocket), tierCertificate, millis(t.Idle))
 }
 
 // writeInTier writes what a backend in a tier has in place of balancing: the

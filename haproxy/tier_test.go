@@ -83,7 +83,7 @@ func TestTierChanges(t *testing.T) {
 		}
 	}
 	wanted := []string{
-		"add server tier:gate/0000000000000002.todo.web unix@/run/vipilot/haproxy/inside.sock check inter 1s fastinter 200ms rise 1 fall 3 addr 172.18.0.4 port 8080 weight 0 send-proxy-v2",
+		"add server tier:gate/0000000000000002.todo.web unix@/run/vipilot/haproxy/jail/inside.sock check inter 1s fastinter 200ms rise 1 fall 3 addr 172.18.0.4 port 8080 weight 0 send-proxy-v2",
 		"enable health tier:gate/0000000000000002.todo.web", "set server tier:gate/0000000000000002.todo.web state ready",
 		"add server todo.web/0000000000000002 172.18.0.4:8080 weight 0", "set server todo.web/0000000000000002 state ready",
 	}
