@@ -10,8 +10,9 @@ export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
-setup: ## install what tests and demo need and the machine lacks (apt)
+setup: ## install what tests and demo need and the machine lacks (apt), and compile their programs
 	@e2e/setup.sh
+	@go run ./e2e/demo -prepare
 
 build: ## build the static binary bin/vipilot
 	VERSION=$(VERSION) deploy/build.sh $$(go env GOHOSTARCH) bin/vipilot

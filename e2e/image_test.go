@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vipilot/vipilot/e2e/lab"
+	"github.com/vipilot/vipilot/status"
 )
 
 // imageOnce builds the image of this source once for all scenarios.
@@ -68,6 +69,20 @@ func TestImage(t *testing.T) {
 	f.lossless("scale 1, 3, 2", load)
 	if after := f.reloads(f.LB1); after != before {
 		t.Errorf("HAProxy was reloaded %d times for endpoints alone", after-before)
+	}
+
+	f.must(f.Declare(todoService + `  blog:
+    vip: public
+    http: {hosts: [blog.example.net], port: 80}
+    backend: {servers: ["10.77.0.11:9100"]}
+`))
+	for _, n := range f.Nodes() { // with and without the jail, whose insides the controller must not see
+		f.awaitStatus(n, "a reload for another service", 15*time.Second, func(r status.Report) error {
+			if r.Services["blog"].VIP == "" || !r.Ready || r.Components.HAProxy.Reloads == 0 {
+				return fmt.Errorf("ready %t, services %v, haproxy %+v (%s)", r.Ready, r.Services, r.Components.HAProxy, text(r.Components.HAProxy.Error))
+			}
+			return nil
+		})
 	}
 
 	f.keepsAcross(f.LB1, "controller killed in its container", func() { f.killController(f.LB1) })

@@ -67,16 +67,29 @@ func (h *HAProxy) attach(ctx context.Context, want Config) (Change, error) {
 	if err != nil {
 		return none, fmt.Errorf("attach to haproxy: %w", err)
 	}
+	if err := h.await(ctx, want); err != nil {
+		return none, fmt.Errorf("attach to haproxy: %w", err)
+	}
+	return h.takeOver(ctx, want)
+}
+
+// await waits for the HAProxy that somebody else starts. One that does not come
+// may be kept from it by a port in strange hands.
+func (h *HAProxy) await(ctx context.Context, want Config) error {
 	ctx, cancel := context.WithTimeout(ctx, attachWait)
 	defer cancel()
 	for !h.adopt() {
 		select {
 		case <-ctx.Done():
-			return none, fmt.Errorf("attach to haproxy: %w", errAbsent)
+			taken := probe(want, nil, nil)
+			if h.adopt() { // it was its own
+				return nil
+			}
+			return errors.Join(errAbsent, taken)
 		case <-time.After(attachEvery):
 		}
 	}
-	return h.takeOver(ctx, want)
+	return nil
 }
 
 // offer has the files say what the next HAProxy is to run.

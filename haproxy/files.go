@@ -126,6 +126,13 @@ func loaded(rendered Files) string {
 	return b.String()
 }
 
+// runs is the structure that the running HAProxy was started or reloaded with,
+// "" when that is not known.
+func (f *files) runs() string {
+	data, _ := os.ReadFile(filepath.Join(f.paths.Dir, loadedFile))
+	return string(data)
+}
+
 // differs says how the running structure differs from the rendered one, "" if
 // it does not.
 func (f *files) differs(rendered Files) (string, error) {

@@ -122,16 +122,36 @@ func TestProbe(t *testing.T) {
 	defer n.Close()
 	address := netip.MustParseAddrPort(n.Addr().String())
 	want := Config{Frontends: []Frontend{{Name: "f", Binds: []Bind{{address.Addr(), address.Port()}}}}}
-	if err := probe(want, nil); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), address.String()) {
+	if err := probe(want, nil, nil); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), address.String()) {
 		t.Errorf("probe of a taken port = %v", err)
 	}
-	if taken := Taken(fmt.Errorf("start haproxy: %w", probe(want, nil))); len(taken) != 1 || !taken[want.Frontends[0].Name] {
+	if taken := Taken(fmt.Errorf("start haproxy: %w", probe(want, nil, nil))); len(taken) != 1 || !taken[want.Frontends[0].Name] {
 		t.Errorf("taken: %v", taken)
 	}
 	if taken := Taken(errors.New("another failure")); len(taken) != 0 {
 		t.Errorf("taken by another failure: %v", taken)
 	}
-	if err := probe(want, []int{syscall.Getpid()}); err != nil {
+	if err := probe(want, []int{syscall.Getpid()}, nil); err != nil {
 		t.Errorf("probe of an own port = %v", err)
+	}
+	if err := probe(want, nil, boundBy("frontend f\n  bind "+address.String()+" transparent\n")); err != nil {
+		t.Errorf("probe of a port that HAProxy was started with = %v", err)
+	}
+}
+
+func TestBoundBy(t *testing.T) {
+	b := boundBy(`frontend a from vipilot
+  bind 203.0.113.10:80 transparent
+  bind [2001:db8::10]:30000-30100 transparent v6only
+  bind unix@/run/vipilot/haproxy/metrics.sock mode 600
+  bind quic4@203.0.113.10:443 transparent
+  description bind 203.0.113.11:80`)
+	for address, want := range map[string]bool{
+		"203.0.113.10:80": true, "203.0.113.10:81": false, "203.0.113.11:80": false, "203.0.113.10:443": false,
+		"[2001:db8::10]:29999": false, "[2001:db8::10]:30000": true, "[2001:db8::10]:30100": true, "[2001:db8::10]:30101": false,
+	} {
+		if got := b.covers(netip.MustParseAddrPort(address)); got != want {
+			t.Errorf("%s is covered: %t", address, got)
+		}
 	}
 }

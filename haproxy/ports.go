@@ -54,12 +54,17 @@ func Taken(err error) map[string]bool {
 
 // probe finds binds that another program holds. HAProxy would find out only
 // in the middle of a reload, with all its listeners paused for two seconds.
-// Ports held by the processes own are HAProxy's already.
-func probe(want Config, own []int) error {
+// Addresses that has tells are HAProxy's already, and so are those held by the
+// processes own, as far as this one may look into them: it may not look into a
+// worker without rights, unless it has CAP_SYS_PTRACE.
+func probe(want Config, own []int, has bound) error {
 	var errs []error
 	var held map[string]bool
 	for _, f := range append(want.peersListener(), want.listening()...) {
 		for address := range f.sockets() {
+			if has.covers(address) {
+				continue
+			}
 			err := tryBind(address)
 			if err == nil {
 				continue
@@ -95,6 +100,36 @@ func (f Frontend) sockets() iter.Seq[netip.AddrPort] {
 			}
 		}
 	}
+}
+
+// bound are ranges of ports, by address.
+type bound map[netip.Addr][][2]uint16
+
+// boundBy reads where a HAProxy listens that was started with this structure.
+func boundBy(structure string) bound {
+	b := make(bound)
+	for line := range strings.Lines(structure) {
+		rest, isBind := strings.CutPrefix(line, "  bind ")
+		word, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+		colon := strings.LastIndexByte(word, ':')
+		if !isBind || colon < 0 {
+			continue
+		}
+		first, last, isRange := strings.Cut(word[colon+1:], "-")
+		if !isRange {
+			last = first
+		}
+		from, err1 := netip.ParseAddrPort(word[:colon+1] + first)
+		to, err2 := netip.ParseAddrPort(word[:colon+1] + last)
+		if err1 == nil && err2 == nil {
+			b[from.Addr()] = append(b[from.Addr()], [2]uint16{from.Port(), to.Port()})
+		}
+	}
+	return b
+}
+
+func (b bound) covers(a netip.AddrPort) bool {
+	return slices.ContainsFunc(b[a.Addr()], func(r [2]uint16) bool { return r[0] <= a.Port() && a.Port() <= r[1] })
 }
 
 // tryBind binds without listening, so that no client ever notices. The

@@ -174,7 +174,7 @@ func (h *HAProxy) prove(ctx context.Context, want Config) (Files, error) {
 	defer os.RemoveAll(trial)
 	taken := make(chan error, 1)
 	ctx, end = span.Start(ctx, "haproxy check")
-	go func() { taken <- probe(want, h.pids()) }() // beside the check: both take a while
+	go func() { taken <- probe(want, h.pids(), h.bound()) }() // beside the check: both take a while
 	err = CheckFiles(ctx, h.opts.Binary, trial)
 	if inUse := <-taken; err == nil {
 		err = inUse
@@ -203,6 +203,15 @@ func (h *HAProxy) answers(ctx context.Context) error {
 		case <-time.After(lookEvery):
 		}
 	}
+}
+
+// bound is where HAProxy listens. One that somebody else starts may be doing so
+// at this moment, on what it was given last.
+func (h *HAProxy) bound() bound {
+	if !h.alive() && !h.opts.Attach {
+		return nil
+	}
+	return boundBy(h.files.runs())
 }
 
 // pids are the master and the workers, as far as they are known.

@@ -1,7 +1,7 @@
 // Command demo shows vipilot at work on one machine: it builds the lab, deploys
 // a to-do service, scales it, kills the master, and leaves the fleet running
 // until Ctrl-C. With DEMO_ONCE=1 it ends when the story is told; with -down it
-// ends a demo that runs and removes what it left.
+// ends a demo that runs and removes what it left; with -prepare it only compiles.
 package main
 
 import (
@@ -19,12 +19,16 @@ import (
 func main() {
 	down := flag.Bool("down", false, "end a running demo and remove what it left")
 	once := flag.Bool("once", os.Getenv("DEMO_ONCE") == "1", "end when the story is told")
+	prepare := flag.Bool("prepare", false, "only compile what a lab runs, which takes minutes the first time")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	act := func() error { return demo(ctx, *once) }
-	if *down {
+	switch {
+	case *down:
 		act = func() error { return end(ctx) }
+	case *prepare:
+		act = func() error { return lab.Prepare(ctx) }
 	}
 	err := act()
 	if err != nil {
