@@ -51,7 +51,7 @@ func TestImage(t *testing.T) {
 	f := fromImage(t)
 	f.todo(f.App1, "web-1")
 	f.must(f.LB1.RunImage(f.ctx))
-	f.must(f.LB2.RunImage(f.ctx, "SETUID", "SETGID", "SYS_CHROOT"))
+	f.must(f.LB2.RunImage(f.ctx, "SETUID", "SETGID", "SYS_CHROOT", "KILL"))
 	for _, n := range f.Nodes() {
 		f.ready(n)
 	}
@@ -79,7 +79,7 @@ func TestImage(t *testing.T) {
 	for _, n := range f.Nodes() { // with and without the jail, whose insides the controller must not see
 		f.awaitStatus(n, "a reload for another service", 15*time.Second, func(r status.Report) error {
 			if r.Services["blog"].VIP == "" || !r.Ready || r.Components.HAProxy.Reloads == 0 {
-				return fmt.Errorf("ready %t, services %v, haproxy %+v (%s)", r.Ready, r.Services, r.Components.HAProxy, text(r.Components.HAProxy.Error))
+				return fmt.Errorf("ready %t, services %v, haproxy %+v (%s)", r.Ready, r.Services, r.Components.HAProxy, lab.Text(r.Components.HAProxy.Error))
 			}
 			return nil
 		})

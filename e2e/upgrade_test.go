@@ -32,7 +32,7 @@ func TestPreviousState(t *testing.T) {
 	r, err := f.LB1.Status(f.ctx)
 	f.must(err)
 	if r.Config.Revision != "845e8e4a7cfc" || r.Config.Error == nil || len(r.Services["todo"].Endpoints) != 2 || r.Hosts["app1"].StaleSince == nil {
-		t.Errorf("revision %s, error %v, services %+v, hosts %+v", r.Config.Revision, text(r.Config.Error), r.Services, r.Hosts)
+		t.Errorf("revision %s, error %v, services %+v, hosts %+v", r.Config.Revision, lab.Text(r.Config.Error), r.Services, r.Hosts)
 	}
 	if r.Components.HAProxy.Reloads != 0 {
 		t.Errorf("HAProxy was reloaded %d times", r.Components.HAProxy.Reloads)

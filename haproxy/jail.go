@@ -14,7 +14,8 @@ import (
 
 // Jail is where a worker lives once it has opened its sockets and files: in a
 // directory without anything but the sockets it connects to, as a user without
-// rights. The master stays root: it opens what the next worker needs. The zero
+// rights. The master stays root: it opens what the next worker needs, and tells
+// workers of another user to end, for which it needs CAP_KILL. The zero
 // value is no jail.
 type Jail struct {
 	Dir      string // absolute, see [Sockets]
@@ -34,7 +35,7 @@ func newJail(runDir, name string, attach bool) (j Jail, why string) {
 	if name == "" {
 		return j, "no user is named"
 	}
-	if missing := missingCapabilities(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SYS_CHROOT); missing != "" && !attach {
+	if missing := missingCapabilities(unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SYS_CHROOT, unix.CAP_KILL); missing != "" && !attach {
 		return j, "without " + missing + " nobody can be locked up"
 	}
 	u, err := user.Lookup(name)
@@ -52,7 +53,8 @@ func newJail(runDir, name string, attach bool) (j Jail, why string) {
 // missingCapabilities names those of the capabilities that this process, and so
 // HAProxy, does not have.
 func missingCapabilities(wanted ...int) string {
-	names := map[int]string{unix.CAP_SETUID: "CAP_SETUID", unix.CAP_SETGID: "CAP_SETGID", unix.CAP_SYS_CHROOT: "CAP_SYS_CHROOT"}
+	names := map[int]string{unix.CAP_SETUID: "CAP_SETUID", unix.CAP_SETGID: "CAP_SETGID", unix.CAP_SYS_CHROOT: "CAP_SYS_CHROOT",
+		unix.CAP_KILL: "CAP_KILL"}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &data[0]); err != nil {
 		return "capabilities"

@@ -16,7 +16,7 @@ func TestCompose(t *testing.T) {
 		t.Errorf("services %s", got)
 	}
 	args, err := c.run("haproxy")
-	want := "run -d --name haproxy --network host --pid host --restart always --cap-drop ALL --cap-add NET_ADMIN --cap-add NET_BIND_SERVICE --cap-add SETUID --cap-add SETGID --cap-add SYS_CHROOT " +
+	want := "run -d --name haproxy --network host --pid host --restart always --cap-drop ALL --cap-add NET_ADMIN --cap-add NET_BIND_SERVICE --cap-add SETUID --cap-add SETGID --cap-add SYS_CHROOT --cap-add KILL " +
 		"--security-opt no-new-privileges:true --stop-signal SIGUSR1 --stop-timeout 60 --volume run:/run/vipilot --ulimit nofile=524288 " +
 		"--read-only --no-healthcheck proxy:2 exec haproxy"
 	if got := strings.Join(args, " "); err != nil || got != want {
