@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -116,7 +115,7 @@ func TestE2EPassthroughBesideTLS(t *testing.T) {
 	if _, _, _, err := (&caller{port: port, Config: tls.Config{RootCAs: public.pool()}}).ask("127.3.0.1", "closed.test"); err == nil {
 		t.Error("closed.test is open without a certificate of staff")
 	}
-	if info, err := os.Stat(filepath.Join(l.opts.RunDir, "jail", "front.tls")); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(l.paths.socket("front.tls")); err != nil || info.Mode().Type() != os.ModeSocket {
 		t.Errorf("the socket in between: %v, %v", info, err)
 	}
 
