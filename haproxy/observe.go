@@ -23,6 +23,7 @@ const adminMaint, adminDrain = 0x01, 0x08
 // line. Lines of unknown form are an error: nothing is guessed.
 func parseState(text string) ([]observed, error) {
 	var column map[string]int
+	var width int // a name may be there twice
 	var list []observed
 	var fields []string // one list for all lines: there may be tens of thousands
 	for line := range strings.Lines(text) {
@@ -31,7 +32,7 @@ func parseState(text string) ([]observed, error) {
 		case len(fields) == 0 || (column == nil && len(fields) == 1 && fields[0] == "1"):
 			continue
 		case fields[0] == "#":
-			column = make(map[string]int)
+			column, width = make(map[string]int), len(fields)-1
 			for i, name := range fields[1:] {
 				column[name] = i
 			}
@@ -41,7 +42,7 @@ func parseState(text string) ([]observed, error) {
 				}
 			}
 			continue
-		case column == nil || len(fields) < len(column):
+		case column == nil || len(fields) < width:
 			return nil, fmt.Errorf("read servers state: unexpected line %q", firstLine(line))
 		}
 		o, err := parseServer(fields, column)

@@ -1,9 +1,11 @@
 package haproxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -82,12 +84,17 @@ func parseTraffic(text, backend string) (map[string]Traffic, error) {
 		return nil, fmt.Errorf("read haproxy's statistics: %s", firstLine(text))
 	}
 	rows, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(text, "# "))).ReadAll()
-	if err != nil {
-		return nil, fmt.Errorf("read haproxy's statistics: %w", err)
+	if err != nil || len(rows) == 0 {
+		return nil, fmt.Errorf("read haproxy's statistics: %w", cmp.Or(err, io.ErrUnexpectedEOF))
 	}
 	column := make(map[string]int)
 	for i, name := range rows[0] {
 		column[name] = i
+	}
+	for _, name := range []string{"pxname", "svname"} {
+		if _, ok := column[name]; !ok {
+			return nil, fmt.Errorf("read haproxy's statistics: column %s is missing", name)
+		}
 	}
 	all := make(map[string]Traffic)
 	for _, row := range rows[1:] {
