@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vipilot/vipilot/config"
 )
@@ -44,6 +45,9 @@ func TestImport(t *testing.T) {
 			first, err := config.Load(config.Dir(dir))
 			if err != nil {
 				t.Fatal(err)
+			}
+			if vip, ok := first.VIP("vi_intra"); name == "pair" && (!ok || vip.VRRP.GARP != (config.GARP{Delay: 5 * time.Second, Repeat: 2})) {
+				t.Errorf("gratuitous ARP: %+v", vip.VRRP.GARP)
 			}
 			if code, _, said := runImport(t, args...); code != exitFailed || !strings.Contains(said, "--force") {
 				t.Errorf("over files that are there: exit %d: %s", code, said)

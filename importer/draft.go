@@ -23,7 +23,8 @@ type vrrp struct {
 	noPreempt    bool
 	preemptDelay time.Duration
 	unicast      bool
-	password     string // name of the file
+	garp         *mapping // nil = as vipilot does
+	password     string   // name of the file
 }
 
 // service is a service in the making.

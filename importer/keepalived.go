@@ -18,6 +18,7 @@ type instance struct {
 	addresses          []netip.Addr
 	advert             time.Duration
 	noPreempt          bool
+	garp               *mapping
 	preemptDelay       time.Duration
 	source             netip.Addr
 	peers              []netip.Addr
@@ -108,6 +109,22 @@ func (k keepalivedFile) groups(blocks []*block, found []*instance) {
 	}
 }
 
+// announcement takes a line on gratuitous ARP.
+func (n *instance) announcement(b *block) error {
+	if n.garp == nil {
+		n.garp = newMapping()
+	}
+	key := strings.TrimPrefix(b.name(), "garp_master_")
+	if key == "repeat" {
+		times, err := strconv.Atoi(b.arg(1))
+		n.garp.set(key, times)
+		return err
+	}
+	pause, err := keepalivedSeconds(b.arg(1))
+	n.garp.set(key, pause)
+	return err
+}
+
 func (k keepalivedFile) instance(b *block) *instance {
 	n := &instance{name: b.arg(1), node: k.node, place: k.at(b), priority: 100, advert: time.Second}
 	for _, line := range b.in {
@@ -139,7 +156,9 @@ func (k keepalivedFile) setting(n *instance, b *block) (why string) {
 		n.preemptDelay, err = keepalivedSeconds(b.arg(1))
 	case "nopreempt":
 		n.noPreempt = true
-	case "preempt", "version", "garp_master_delay", "garp_master_refresh", "garp_master_repeat", "dont_track_primary":
+	case "preempt", "version", "dont_track_primary":
+	case "garp_master_delay", "garp_master_refresh", "garp_master_repeat":
+		err = n.announcement(b)
 	case "unicast_src_ip", "mcast_src_ip":
 		n.source, err = netip.ParseAddr(b.arg(1))
 	case "unicast_peer":
@@ -271,7 +290,7 @@ func (r *Repository) electedVIPs(found []*instance) {
 func (r *Repository) electedVIP(members []*instance) {
 	first := members[0]
 	v := &vip{name: named(strings.ToLower(first.name)), from: "vrrp_instance " + first.name + " in " + first.place}
-	v.vrrp = &vrrp{id: first.id, iface: first.iface, advert: first.advert, noPreempt: first.noPreempt, preemptDelay: first.preemptDelay, unicast: len(first.peers) > 0}
+	v.vrrp = &vrrp{id: first.id, iface: first.iface, advert: first.advert, noPreempt: first.noPreempt, garp: first.garp, preemptDelay: first.preemptDelay, unicast: len(first.peers) > 0}
 	if first.group != "" {
 		v.name, v.from = named(strings.ToLower(first.group)), "vrrp_sync_group "+first.group+", "+v.from
 	}

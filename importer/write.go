@@ -69,6 +69,9 @@ func (v *vip) node() *mapping {
 		e.set("preempt", false)
 	}
 	e.maybe("preempt_delay", v.vrrp.preemptDelay).maybe("unicast", v.vrrp.unicast).maybe("password_file", v.vrrp.password)
+	if v.vrrp.garp != nil {
+		e.set("garp", v.vrrp.garp.flow())
+	}
 	return m.set("ha", "vrrp").maybe("nodes", v.nodes).set("vrrp", e)
 }
 
