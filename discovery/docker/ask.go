@@ -72,6 +72,9 @@ func (s *session) get(ctx context.Context, path string, query url.Values, body *
 	if _, err := body.ReadFrom(resp.Body); err != nil {
 		return err
 	}
+	if err := s.most.covers(body.Bytes()); err != nil {
+		return err
+	}
 	if resp.StatusCode == http.StatusOK {
 		return nil
 	}

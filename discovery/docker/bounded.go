@@ -24,7 +24,8 @@ var errTooMuch = errors.New("it says more than any docker engine would")
 // before an engine must not fill the memory of all nodes.
 type bounded struct {
 	http.RoundTripper
-	most allowance
+	most  allowance
+	later bool // bytes alone: the caller has the whole answer looked at by [allowance.covers]
 }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -37,7 +38,7 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if stream {
 		left.bytes = min(left.bytes, maxEvent)
 	}
-	resp.Body = &reading{ReadCloser: resp.Body, full: left, left: left, stream: stream}
+	resp.Body = &reading{ReadCloser: resp.Body, full: left, left: left, stream: stream, later: b.later}
 	return resp, nil
 }
 
@@ -49,6 +50,7 @@ type reading struct {
 	io.ReadCloser
 	full, left allowance
 	stream     bool // of values; each is bounded, not all together
+	later      bool // only the bytes count
 	depth      int
 	text       bool // within a string
 	escaped    bool // after a backslash in it
@@ -56,13 +58,40 @@ type reading struct {
 
 func (r *reading) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
+	if r.later {
+		r.left.bytes -= n
+		if r.left.bytes < 0 {
+			return 0, r.full.exceeded()
+		}
+		return n, err
+	}
 	for _, c := range p[:n] {
 		r.see(c)
 		if r.left.bytes < 0 || r.left.cost < 0 {
-			return 0, fmt.Errorf("%w (%d MiB at the most)", errTooMuch, r.full.bytes>>20)
+			return 0, r.full.exceeded()
 		}
 	}
 	return n, err
+}
+
+func (a allowance) exceeded() error {
+	return fmt.Errorf("%w (%d MiB at the most)", errTooMuch, a.bytes>>20)
+}
+
+// covers reports whether a whole answer may be decoded. Almost all are too short
+// to cost too much whatever they say, and are not looked at: a start reads
+// thousands of them.
+func (a allowance) covers(answer []byte) error {
+	if len(answer) <= a.cost/objectFee {
+		return nil
+	}
+	r := reading{full: a, left: a}
+	for _, c := range answer {
+		if r.see(c); r.left.cost < 0 {
+			return a.exceeded()
+		}
+	}
+	return nil
 }
 
 func (r *reading) see(c byte) {

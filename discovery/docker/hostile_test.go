@@ -119,4 +119,12 @@ func TestBounded(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, tc.want)
 		}
 	}
+	for text, want := range map[string]error{
+		"[" + strings.Repeat("{},", 4) + "{}]": errTooMuch, "[{},{}]": nil,
+		`["` + strings.Repeat(`{\\\"`, 40) + `"]`: nil, "[" + strings.Repeat(" ", 200) + strings.Repeat("0,", 4*objectFee): errTooMuch,
+	} {
+		if err := full.covers([]byte(text)); !errors.Is(err, want) {
+			t.Errorf("%.40s: %v, want %v", text, err, want)
+		}
+	}
 }

@@ -48,6 +48,7 @@ type session struct {
 	facts   chan<- fact
 	base    string // of URLs
 	timeout time.Duration
+	most    allowance // of an answer
 	slots   chan struct{}
 	began   time.Time
 	heard   atomic.Int64 // the last sign of life, as a duration since began: the wall clock may jump meanwhile
@@ -66,7 +67,7 @@ func (e *Engine) converse(ctx context.Context, facts chan<- fact, since *string)
 		return false, err
 	}
 	defer api.Close()
-	s := &session{api: api, plain: plain, facts: facts, base: "http://docker", timeout: e.opts.Timeout, slots: make(chan struct{}, parallel), began: time.Now()}
+	s := &session{api: api, plain: plain, facts: facts, base: "http://docker", timeout: e.opts.Timeout, most: e.opts.most, slots: make(chan struct{}, parallel), began: time.Now()}
 	if e.url.Scheme != "unix" {
 		s.base = "http://" + e.url.Host
 	}
@@ -142,8 +143,8 @@ func (e *Engine) dial() (*client.Client, *http.Client, error) {
 	if e.ssh != nil {
 		t.DialContext = e.ssh.dial
 	}
-	over.Transport = bounded{over.Transport, e.opts.most} // the client library insists on an http.Transport before
-	return api, &http.Client{Transport: bounded{t, e.opts.most}, CheckRedirect: client.CheckRedirect}, nil
+	over.Transport = bounded{RoundTripper: over.Transport, most: e.opts.most} // the client library insists on an http.Transport before
+	return api, &http.Client{Transport: bounded{RoundTripper: t, most: e.opts.most, later: true}, CheckRedirect: client.CheckRedirect}, nil
 }
 
 func (e *Engine) dialDirect(ctx context.Context, _, _ string) (net.Conn, error) {

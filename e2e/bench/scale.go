@@ -57,19 +57,20 @@ func (b *bench) scaleTo(ctx context.Context, l *lab.Lab, size int) error {
 	if size == target {
 		starts = b.starts
 	}
-	var known, ready []time.Duration
+	var known, used, ready []time.Duration
 	for range starts {
 		if err := s.boot(ctx); err != nil {
 			return err
 		}
-		k, r, err := s.coldStart(ctx)
+		k, u, r, err := s.coldStart(ctx)
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, l.LB1.Logs(15))
 		}
-		known, ready = append(known, k), append(ready, r)
+		known, used, ready = append(known, k), append(used, u), append(ready, r)
 	}
 	fmt.Printf("%d containers on %d simulated engines, %d services\n", size, len(s.engines), size/perService)
 	s.figure("  binary started → every endpoint known", spread(known), "≤ 3000")
+	s.figure("  … CPU of the controller until then", spread(used), "")
 	s.figure("  … → every endpoint has answered, in HAProxy", spread(ready), "")
 	for _, part := range []func(context.Context) error{s.events, s.relists} {
 		if err := part(ctx); err != nil {
@@ -88,12 +89,13 @@ func (s *crowd) figure(what, measured, wanted string) {
 }
 
 // coldStart starts vipilot on an empty disk and watches its status until every
-// endpoint is known, and until all have answered.
-func (s *crowd) coldStart(ctx context.Context) (known, ready time.Duration, err error) {
+// endpoint is known, which used so much of the processors, and until all have
+// answered.
+func (s *crowd) coldStart(ctx context.Context) (known, used, ready time.Duration, err error) {
 	_, before := s.served()
 	began := time.Now()
 	if err := s.lab.LB1.StartVipilot(ctx); err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	for time.Since(began) < 3*time.Minute {
 		if _, inspected := s.served(); inspected-before < s.size && ctx.Err() == nil {
@@ -103,20 +105,23 @@ func (s *crowd) coldStart(ctx context.Context) (known, ready time.Duration, err 
 		report, err := s.lab.LB1.Status(ctx)
 		seen := time.Since(began)
 		if err != nil && ctx.Err() != nil {
-			return 0, 0, err
+			return 0, 0, 0, err
 		}
 		all, answered := count(report)
 		if all == s.size && known == 0 {
 			known = seen
+			if used, err = cpu(s.pid()); err != nil {
+				return 0, 0, 0, err
+			}
 		}
 		if answered == s.size && report.Ready {
-			return known, seen, nil
+			return known, used, seen, nil
 		}
 		pause(ctx, 50*time.Millisecond) // each look costs the controller some megabytes of JSON
 	}
 	report, err := s.lab.LB1.Status(ctx)
 	all, answered := count(report)
-	return 0, 0, fmt.Errorf("cold start: %d endpoints known, %d ready, HAProxy %+v, err %v", all, answered, report.Components.HAProxy, err)
+	return 0, 0, 0, fmt.Errorf("cold start: %d endpoints known, %d ready, HAProxy %+v, err %v", all, answered, report.Components.HAProxy, err)
 }
 
 func count(report status.Report) (all, ready int) {
