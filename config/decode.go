@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 )
@@ -91,11 +92,17 @@ func named[T any](parts []value, kind string, read func(value) T) []T {
 		e.l.declare(kind, e)
 		before := len(e.l.faults)
 		out = append(out, read(e))
-		if len(e.l.faults) > before {
+		if slices.ContainsFunc(e.l.faults[before:], e.isCompared) {
 			e.l.broken[declaration{kind, e.key.Value}] = true
 		}
 	}
 	return out
+}
+
+// isCompared reports whether a fault is in what things are compared by. Who
+// serves, and how, is not: a slip there hides no clash of two rules.
+func (v value) isCompared(f *Fault) bool {
+	return !strings.HasPrefix(f.Path, v.path+".backend.") && !strings.HasPrefix(f.Path, v.path+".raw")
 }
 
 // setOf reads a list whose items must differ.
