@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -155,6 +156,18 @@ func (b *Backend) writeRules(w *strings.Builder) {
 	writeHeaders(w, "http-request", r.Request)
 	writeHeaders(w, "http-after-response", r.Response) // of HAProxy's own answers as well
 	r.writePages(w)
+}
+
+// rewritesOrigin reports whether rules of some backend, or raw lines, may have to do with
+// what is told of the client's address, which must be there before them then.
+// It is asked of all backends, so that no route decides it, which can change at run time.
+func (c Config) rewritesOrigin() bool {
+	is := func(name string) bool { return strings.EqualFold(name, "X-Forwarded-For") }
+	isHeader := func(h Header) bool { return is(h.Name) }
+	return len(c.Raw.Defaults) > 0 || slices.ContainsFunc(c.Backends, func(b *Backend) bool {
+		r := b.Rules.Request
+		return len(b.Raw) > 0 || slices.ContainsFunc(r.Delete, is) || slices.ContainsFunc(r.Set, isHeader) || slices.ContainsFunc(r.Add, isHeader)
+	})
 }
 
 // refusals are the conditions under which a client is turned away.

@@ -159,3 +159,32 @@ func TestConditionsAreStructure(t *testing.T) {
 		t.Error("conditions are counted wrongly")
 	}
 }
+
+// The client's address is told by the option, unless rules of a service have
+// to find it.
+func TestOriginIsThereForRules(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"":        func(*Config) {},
+		"other":   func(c *Config) { c.Backends[0].Rules.Request.Set = []Header{{"X-Tenant", "blue"}} },
+		"deleted": func(c *Config) { c.Backends[0].Rules.Request.Delete = []string{"x-forwarded-for"} },
+		"set":     func(c *Config) { c.Backends[0].Rules.Request.Set = []Header{{"X-Forwarded-For", "unknown"}} },
+		"added":   func(c *Config) { c.Backends[0].Rules.Request.Add = []Header{{"X-Forwarded-For", "unknown"}} },
+		"raw": func(c *Config) {
+			c.Backends[0].Raw = []string{"http-request set-header X-A %[req.hdr(X-Forwarded-For)]"}
+		},
+		"global": func(c *Config) { c.Raw.Defaults = []string{"option forwardfor if-none"} },
+	} {
+		want := base()
+		change(&want)
+		files, err := Render(want, testPaths)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, front, _ := strings.Cut(string(files[ConfigFile]), "\nfrontend f ")
+		front, _, _ = strings.Cut(front, "\nfrontend ")
+		byOption, byRule := strings.Contains(front, "  option forwardfor\n"), strings.Contains(front, "add-header X-Forwarded-For %[src]")
+		if byOption == byRule || byOption != (name == "" || name == "other") {
+			t.Errorf("%q: by the option %v, by a rule %v", name, byOption, byRule)
+		}
+	}
+}
