@@ -1,12 +1,10 @@
 package frr
 
 import (
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -180,158 +178,6 @@ func TestE2EOSPF(t *testing.T) {
 	if learned := routingtest.Run(t, "ip route show proto ospf"); learned != "" {
 		t.Errorf("the node learned %q", learned)
 	}
-}
-
-func routerBGP(extra string) map[string]string {
-	return map[string]string{
-		"bgpd": "router bgp " + fmt.Sprint(routingtest.Peer) + "\n bgp router-id " + routingtest.Router + `
- no bgp ebgp-requires-policy
- no bgp network import-check
- timers bgp 3 9
- neighbor 10.77.30.1 remote-as 65010
- neighbor 2001:db8:30::1 remote-as 65010
-` + extra + ` address-family ipv4 unicast
-  network 198.18.7.0/24
- address-family ipv6 unicast
-  neighbor 2001:db8:30::1 activate
-  neighbor 10.77.30.1 activate
-`, "bfdd": "bfd\n",
-	}
-}
-
-func wantBGP(prefixes ...string) routing.Config {
-	return routing.Config{
-		ASN: routingtest.ASN, RouterID: addr(routingtest.Node), ViaFRR: true,
-		Peers: []routing.Peer{
-			{Name: "edge", Address: addr(routingtest.Router), ASN: routingtest.Peer, LocalAddress: addr(routingtest.Node)},
-			{Name: "six", Address: addr(routingtest.Router6), ASN: routingtest.Peer, LocalAddress: addr(routingtest.Node6)},
-		},
-		Prefixes: pfx(prefixes...),
-	}
-}
-
-func TestE2EBGP(t *testing.T) {
-	l := routingtest.Enter(t)
-	if l == nil {
-		return
-	}
-	l.StartDaemons(routerBGP(""))
-	s := e2eSpeaker(t, runDir(t))
-	med := uint32(77)
-	want := wantBGP("203.0.113.10/32", "203.0.113.11/32", "2001:db8::10/128")
-	want.Prefixes[0].MED, want.Prefixes[0].Prepend, want.Prefixes[0].Communities = &med, 2, []string{"65010:100", "65010:1:2"}
-	keep(t, l, s, want)
-	up := func() bool {
-		p := s.Peers()
-		return p["edge"].State == "established" && p["six"].State == "established"
-	}
-	t.Logf("established after %s", l.Eventually("established", 30*time.Second, up))
-	for _, p := range []string{"203.0.113.10", "203.0.113.11", "2001:db8::10"} {
-		l.Eventually(p, 10*time.Second, func() bool { return l.HasRoute(p) })
-	}
-	seen := l.Ask("show bgp ipv4 unicast 203.0.113.10/32 json")
-	for _, want := range []string{"65010:100", "65010:1:2", `"metric":77`, "65010 65010 65010"} {
-		if !strings.Contains(seen, want) {
-			t.Errorf("the router does not see %s:\n%s", want, seen)
-		}
-	}
-	if learned := routingtest.Run(t, "ip route show proto bgp"); learned != "" {
-		t.Errorf("the node learned %q", learned)
-	}
-	established := func(who string) float64 {
-		var all map[string]map[string]any
-		_ = json.Unmarshal([]byte(l.Ask("show bgp neighbors json")), &all)
-		n, _ := all[who]["connectionsEstablished"].(float64)
-		return n
-	}
-	// An attribute, a prefix, what is added for a peer: no session is touched.
-	low := uint32(5)
-	want.Prefixes = pfx("203.0.113.10/32", "2001:db8::10/128")
-	want.Prefixes[0].MED = &low
-	want.Peers = slices.Clone(want.Peers)
-	want.Peers[0].Export = routing.Export{Prepend: 1, MED: 10, Communities: []string{"65010:7"}}
-	keep(t, l, s, want)
-	took := l.Eventually("new attributes", 10*time.Second, func() bool {
-		seen := l.Ask("show bgp ipv4 unicast 203.0.113.10/32 json")
-		return strings.Contains(seen, `"metric":15`) && strings.Contains(seen, "65010:7") && !l.HasRoute("203.0.113.11")
-	})
-	t.Logf("changed attributes seen after %s; uptime unbroken: edge %v, six %v", took, established(routingtest.Node), established(routingtest.Node6))
-	if established(routingtest.Node) != 1 || established(routingtest.Node6) != 1 {
-		t.Error("a session was touched")
-	}
-	// Another hold time: that session starts anew, the other does not.
-	want.Peers = slices.Clone(want.Peers) // what Set was given is not ours to change
-	want.Peers[1].HoldTime = 12 * time.Second
-	keep(t, l, s, want)
-	took = l.Eventually("six again", 20*time.Second, func() bool { return established(routingtest.Node6) == 2 && up() })
-	t.Logf("another hold time: that session again after %s", took)
-	if established(routingtest.Node) != 1 {
-		t.Error("edge was touched")
-	}
-	pid := pidOf(t, s, "bgpd")
-	follow(t, s, func() routing.Config { return want })
-	_ = syscall.Kill(pid, syscall.SIGKILL)
-	t.Logf("bgpd killed: gone after %s", l.Eventually("gone", 5*time.Second, func() bool { return !l.HasRoute("203.0.113.10") }))
-	t.Logf("back after %s", l.Eventually("back", 30*time.Second, func() bool { return l.HasRoute("203.0.113.10") && l.HasRoute("2001:db8::10") }))
-}
-
-func TestE2EBGPSecurity(t *testing.T) {
-	l := routingtest.Enter(t)
-	if l == nil {
-		return
-	}
-	l.StartDaemons(routerBGP(" neighbor 10.77.30.1 password secret\n neighbor 10.77.30.1 ttl-security hops 1\n"))
-	s := e2eSpeaker(t, runDir(t))
-	want := wantBGP("203.0.113.10/32")
-	want.Peers = want.Peers[:1]
-	fault := func(text string, change func(*routing.Peer)) {
-		t.Helper()
-		p := want.Peers[0]
-		change(&p)
-		want.Peers = []routing.Peer{p}
-		keep(t, l, s, want)
-		took := l.Eventually(text, 20*time.Second, func() bool {
-			p := s.Peers()["edge"]
-			return p.State != "" && strings.Contains(p.Error+p.State, text)
-		})
-		t.Logf("%+v after %s", s.Peers()["edge"], took)
-	}
-	fault("password_file", func(p *routing.Peer) { p.Password, p.TTLSecurity = "wrong", true })
-	fault("ttl_security", func(p *routing.Peer) { p.Password, p.TTLSecurity = "secret", false })
-	fault("established", func(p *routing.Peer) { p.TTLSecurity = true })
-	fault("ASN", func(p *routing.Peer) { p.ASN = 65001 })
-}
-
-// TestE2EBFD has the wire cut in silence: the router is to notice by BFD.
-func TestE2EBFD(t *testing.T) {
-	l := routingtest.Enter(t)
-	if l == nil {
-		return
-	}
-	l.StartDaemons(routerBGP(" neighbor 10.77.30.1 bfd 3 100 100\n neighbor 2001:db8:30::1 bfd 3 100 100\n"))
-	s := e2eSpeaker(t, runDir(t))
-	want := wantBGP("203.0.113.10/32")
-	for i := range want.Peers {
-		want.Peers[i].BFD = routing.BFD{Interval: 100 * time.Millisecond, Multiplier: 3}
-	}
-	keep(t, l, s, want)
-	l.Eventually("route and BFD", 30*time.Second, func() bool {
-		p := s.Peers()
-		return l.HasRoute("203.0.113.10") && p["edge"].BFD == "up" && p["six"].BFD == "up"
-	})
-	t.Logf("peers: %+v", s.Peers())
-	stopped := make(map[string]int)
-	for _, name := range []string{"bfdd", "bgpd"} { // a node that hangs: the wire stays, nothing is said
-		stopped[name] = pidOf(t, s, name)
-		_ = syscall.Kill(stopped[name], syscall.SIGSTOP)
-		t.Cleanup(func() { _ = syscall.Kill(stopped[name], syscall.SIGCONT) })
-	}
-	took := l.Eventually("no route", 9*time.Second, func() bool { return !l.HasRoute("203.0.113.10") })
-	t.Logf("node silent: route gone after %s", took)
-	for _, name := range []string{"bfdd", "bgpd"} {
-		_ = syscall.Kill(stopped[name], syscall.SIGCONT)
-	}
-	t.Logf("node back: route after %s", l.Eventually("route", 20*time.Second, func() bool { return l.HasRoute("203.0.113.10") }))
 }
 
 func TestE2EAttach(t *testing.T) {
