@@ -255,10 +255,7 @@ func TestE2EBackup(t *testing.T) {
 		if before, ok := addresses[name]; ok {
 			at = before.Address.String()
 		}
-		n, err := net.Listen("tcp4", at)
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := l.listen(at)
 		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name+" /") })}
 		addresses[name] = serveWith(t, n, s)
 		stop[name] = func() { s.Close() }

@@ -129,6 +129,18 @@ func freePort(t *testing.T) uint16 {
 	return uint16(n.Addr().(*net.TCPAddr).Port)
 }
 
+// listen takes an address, again perhaps: somebody's client may have got its
+// port meanwhile, for a moment.
+func (l *lab) listen(address string) (n net.Listener) {
+	l.t.Helper()
+	l.eventually("somebody listens on "+address, func() bool {
+		var err error
+		n, err = net.Listen("tcp4", address)
+		return err == nil
+	})
+	return n
+}
+
 // app is an application that answers with its name.
 func app(t *testing.T, name string) Server {
 	n, err := net.Listen("tcp4", "127.0.0.1:0")

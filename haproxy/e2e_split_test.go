@@ -178,10 +178,7 @@ func TestE2ESplitWhileASetIsDown(t *testing.T) {
 		if before := at[name]; before != nil {
 			address = before.Addr().String()
 		}
-		n, err := net.Listen("tcp4", address)
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := l.listen(address)
 		at[name] = n
 		return serve(t, n, name)
 	}

@@ -53,7 +53,7 @@ func TestE2ETimeoutsOfTCP(t *testing.T) {
 		b := fastBackend(name, echoApp(t, "echo"))
 		b.Mode, b.Server = TCP, 500*time.Millisecond // HAProxy asks the tunnel's alone
 		if b.Tunnel = time.Minute; name == "short" {
-			b.Tunnel = time.Second
+			b.Tunnel = 2 * time.Second
 		}
 		want.Backends = append(want.Backends, b)
 		want.Frontends = append(want.Frontends, Frontend{Name: name, Mode: TCP, Binds: []Bind{{loopback, port}}, Default: name, ClientTimeout: 500 * time.Millisecond})

@@ -194,10 +194,10 @@ func TestE2EWebSocket(t *testing.T) {
 	l.run()
 	plain, secure := freePort(t), freePort(t)
 	want := simple(plain, webSockets(t, "a"))
-	want.Frontends[0].ClientTimeout = time.Second
+	want.Frontends[0].ClientTimeout = 2 * time.Second
 	want.Frontends = append(want.Frontends, Frontend{Name: "secure", Mode: HTTP, Binds: []Bind{{loopback, secure}}, Default: "app",
-		ClientTimeout: time.Second, Certificates: []Certificate{{Name: "a", PEM: testPEM(t, "x")}}})
-	want.Backends[0].Server, want.Backends[0].Tunnel = time.Second, 5*time.Second
+		ClientTimeout: 2 * time.Second, Certificates: []Certificate{{Name: "a", PEM: testPEM(t, "x")}}})
+	want.Backends[0].Server, want.Backends[0].Tunnel = 2*time.Second, 6*time.Second
 	l.set(want)
 	if status, body, _ := fetch(plain, "x", "/chat"); status != http.StatusUpgradeRequired {
 		t.Errorf("a request that is no upgrade: %d %s", status, body)
@@ -212,7 +212,7 @@ func TestE2EWebSocket(t *testing.T) {
 		}
 	}
 	echo("at once", old)
-	<-time.After(1500 * time.Millisecond) // longer than a request may be silent
+	<-time.After(2500 * time.Millisecond) // longer than a request may be silent
 	echo("after a silence", old)
 
 	want.Frontends = append(slices.Clone(want.Frontends), Frontend{Name: "z", Mode: HTTP, Binds: []Bind{{loopback, freePort(t)}}, Default: "app"})
@@ -245,7 +245,7 @@ func TestE2EDrainEndsSessions(t *testing.T) {
 	a, b := webSockets(t, "a"), webSockets(t, "b")
 	want := simple(port, a)
 	none := 0
-	want.Backends[0].Retries, want.Backends[0].Connect, want.Backends[0].Drain = &none, 10*time.Millisecond, 2*time.Second
+	want.Backends[0].Retries, want.Backends[0].Connect, want.Backends[0].Drain = &none, 10*time.Millisecond, 3*time.Second
 	l.set(want)
 	s := dialWebSocket(t, port)
 	left := time.Now()
@@ -266,8 +266,8 @@ func TestE2EDrainEndsSessions(t *testing.T) {
 	if err := s.ended(); err != nil {
 		t.Error(err)
 	}
-	if lasted := time.Since(left); lasted < 2*time.Second {
-		t.Errorf("the session was cut after %v, its service gives it 2s", lasted)
+	if lasted := time.Since(left); lasted < 3*time.Second {
+		t.Errorf("the session was cut after %v, its service gives it 3s", lasted)
 	}
 	l.eventually("the server is removed", func() bool {
 		_, list, err := l.showServers(t.Context(), "app")
