@@ -280,6 +280,9 @@ type Routing struct {
 	OSPF *OSPF
 	// Converge is how long leaving waits for the routers after the withdraw.
 	Converge time.Duration
+	// HandoverPort is where, on its own address, a node hears from the others
+	// whose connections to pass on.
+	HandoverPort uint16
 }
 
 // BGP is routing.bgp.

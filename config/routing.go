@@ -11,11 +11,12 @@ import (
 
 // readRouting reads the routing section.
 func readRouting(parts []value) Routing {
-	r := Routing{Converge: 2 * time.Second}
+	r := Routing{Converge: 2 * time.Second, HandoverPort: 10025}
 	object(parts, keys{
-		"bgp":      func(v value) { r.BGP = readBGP(v) },
-		"ospf":     func(v value) { r.OSPF = readOSPF(v) },
-		"converge": into(&r.Converge, asDuration(0, time.Minute, time.Millisecond)),
+		"bgp":           func(v value) { r.BGP = readBGP(v) },
+		"ospf":          func(v value) { r.OSPF = readOSPF(v) },
+		"handover_port": into(&r.HandoverPort, asPort),
+		"converge":      into(&r.Converge, asDuration(0, time.Minute, time.Millisecond)),
 	})
 	return r
 }

@@ -51,6 +51,7 @@ func (l *loop) depart(ctx context.Context) {
 		if l.in.Stage != to {
 			l.log.Info("node", "from", orInService(l.in.Stage), "to", orInService(to))
 			l.in.Stage, d.since = to, now
+			l.leaveBehind(ctx, to)
 		}
 	}
 	switch {

@@ -32,6 +32,9 @@ func (l *loop) leave(ctx context.Context) error {
 	defer cancel()
 	err = errors.Join(err, l.proxy.Close(drained))
 	l.publish("leaving: drained")
+	if l.handing.connections != nil {
+		err = errors.Join(err, l.handing.Close())
+	}
 	return errors.Join(err, l.router.Close(ctx))
 }
 

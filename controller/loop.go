@@ -63,6 +63,7 @@ type loop struct {
 	rollout   rollout
 	departure departure
 	relief    relief
+	handing   handing
 	bearing   atomic.Pointer[bearing]
 	renewed   int           // the sentinel's process that was asked to hand over
 	retry     time.Duration // grows with each round that fails

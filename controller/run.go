@@ -25,6 +25,7 @@ import (
 	"github.com/vipilot/vipilot/haproxy"
 	"github.com/vipilot/vipilot/internal/supervise"
 	"github.com/vipilot/vipilot/routing"
+	"github.com/vipilot/vipilot/routing/handover"
 	"github.com/vipilot/vipilot/routing/loopback"
 	"github.com/vipilot/vipilot/routing/remote"
 	"github.com/vipilot/vipilot/status"
@@ -93,6 +94,7 @@ func New(opts Options) *Controller {
 		authority: acme.New(acme.Options{StateDir: filepath.Join(opts.StateDir, "acme"), Socket: filepath.Join(haproxy.Sockets(filepath.Join(opts.RunDir, haproxyDir)), challengeSocket),
 			Logger: opts.Logger.With("component", "acme")}),
 		addresses: loopback.New(filepath.Join(opts.RunDir, "loopback.json")),
+		handing:   handing{connections: handover.New(opts.Logger), roles: make(map[string]vrrp.Role)},
 		newSource: dockerSource(opts.Logger),
 		askStatus: askStatus,
 		askNode:   askNode,
@@ -135,6 +137,11 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 	if err := c.loop.recall(ctx); err != nil {
 		return err
+	}
+	if c.loop.handing.connections != nil {
+		if err := c.loop.handing.Reset(); err != nil {
+			c.opts.Logger.Warn("remove a hand-over that a controller before left", "err", err)
+		}
 	}
 	listeners, err := c.listen()
 	if err != nil {
@@ -299,7 +306,7 @@ func (l *loop) listenToParts(ctx context.Context) error {
 		case <-l.election.Balanced():
 			l.send(ctx, event{cause: "UDP servers", fold: func() {}})
 		case r := <-l.election.Roles():
-			l.send(ctx, event{cause: fmt.Sprintf("vrrp %s is %s", r.Instance, cmp.Or(r.Role, "unknown")), fold: func() {}})
+			l.send(ctx, event{cause: fmt.Sprintf("vrrp %s is %s", r.Instance, cmp.Or(r.Role, "unknown")), fold: func() { l.moved(ctx, r) }})
 		case <-l.authority.Changes():
 			l.send(ctx, event{cause: "certificates", fold: l.takeCertificates})
 		case <-l.router.Changes():

@@ -31,6 +31,7 @@ import (
 func (l *loop) becomeTier() {
 	l.in.Node, l.in.Tier = l.opts.Host, new(Tier)
 	l.election, l.router, l.addresses = noElection{}, noRouter{}, noAddresses{}
+	l.handing.connections = nil
 }
 
 // ours is a configuration that was loaded as this controller sees it.

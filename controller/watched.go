@@ -18,11 +18,12 @@ type source struct {
 }
 
 // followHosts starts and stops watchers so that exactly the declared hosts
-// are watched.
+// are watched, and listens to the other nodes.
 func (l *loop) followHosts(ctx context.Context) {
 	if l.in.Config == nil {
 		return
 	}
+	l.followHandovers(ctx)
 	declared := make(map[string]config.Host)
 	for _, h := range l.in.Config.Hosts {
 		declared[h.Name] = h

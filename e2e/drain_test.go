@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -13,9 +14,27 @@ import (
 // loads are the two kinds of clients at the rate of the fault matrix.
 func (f *fleet) loads() (kept, closing *lab.Running) { return f.load(250, true), f.load(250, false) }
 
+// longAnswer asks for an answer that takes that long.
+func (f *fleet) longAnswer(d time.Duration) <-chan error {
+	asked := make(chan error, 1)
+	client := f.Client.HTTPClient(d+10*time.Second, false)
+	go func() {
+		resp, err := client.Get(fmt.Sprintf("http://%s/slow?ms=%d", lab.VIP, d.Milliseconds()))
+		if err == nil {
+			defer resp.Body.Close()
+			var body []byte
+			if body, err = io.ReadAll(resp.Body); err == nil && string(body) != "done\n" {
+				err = fmt.Errorf("%s %q", resp.Status, body)
+			}
+		}
+		asked <- err
+	}()
+	return asked
+}
+
 // A node that is drained, in the repository or by SIGTERM, hands over in order:
-// no request is lost, on kept connections or new ones, but those in flight at
-// the moment the router changes.
+// no request is lost, on kept connections or new ones, and an answer that takes
+// longer than the move is not cut.
 func TestPlannedDrain(t *testing.T) {
 	f := pair(t)
 	state := func(word string) {
@@ -33,13 +52,17 @@ func TestPlannedDrain(t *testing.T) {
 		}
 	}
 	reloads := f.ready(f.LB1).Components.Keepalived.Reloads
+	long := f.longAnswer(6 * time.Second)
 	kept, closing := f.loads()
 	state("drain")
 	f.awaitStatus(f.LB1, "drained", 15*time.Second, stage("drained"))
 	f.awaitMaster(f.LB2)
 	f.steady(time.Second)
-	f.relieved("drained in the repository, keep-alive", kept)
-	f.relieved("drained in the repository, a connection each", closing)
+	f.lossless("drained in the repository, keep-alive", kept)
+	f.lossless("drained in the repository, a connection each", closing)
+	if err := <-long; err != nil {
+		t.Errorf("an answer of 6 s, begun on lb1 before the drain: %v", err)
+	}
 	if now := f.ready(f.LB1).Components.Keepalived.Reloads; now != reloads {
 		t.Errorf("keepalived was reloaded %d times", now-reloads)
 	}
@@ -59,8 +82,8 @@ func TestPlannedDrain(t *testing.T) {
 		t.Errorf("vipilot drain node said:\n%s", told)
 	}
 	f.steady(time.Second)
-	f.relieved("vipilot drain node, keep-alive", kept)
-	f.relieved("vipilot drain node, a connection each", closing)
+	f.lossless("vipilot drain node, keep-alive", kept)
+	f.lossless("vipilot drain node, a connection each", closing)
 	_, err = f.LB1.Vipilot(f.ctx, "drain", "--undo")
 	f.must(err)
 	f.awaitMaster(f.LB1)
@@ -72,8 +95,8 @@ func TestPlannedDrain(t *testing.T) {
 	}
 	f.awaitMaster(f.LB2)
 	f.steady(time.Second)
-	f.relieved("SIGTERM, keep-alive", kept)
-	f.relieved("SIGTERM, a connection each", closing)
+	f.lossless("SIGTERM, keep-alive", kept)
+	f.lossless("SIGTERM, a connection each", closing)
 }
 
 // What is drained by hand, an endpoint or a host, gets nothing new until it is

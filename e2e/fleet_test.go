@@ -202,9 +202,9 @@ func (f *fleet) lossless(what string, r *lab.Running) {
 	}
 }
 
-// maxInFlight is how many requests may be on their way at the very moment the
-// router changes to another node: their connections are the old node's, and
-// the new one refuses them, see docs/decisions/0009.
+// maxInFlight is how many requests may be on their way at the very moment a VIP
+// on the nodes' own network moves: their connections are the old node's, and
+// the new one refuses them.
 const maxInFlight = 3
 
 // relieved ends a load under which one node took a VIP over from another in
