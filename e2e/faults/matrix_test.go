@@ -66,9 +66,7 @@ func TestMatrix(t *testing.T) {
 	for _, m := range modes() {
 		t.Run(m.name, func(t *testing.T) {
 			cells = append(cells, column(t, m, false)...)
-			if !t.Failed() {
-				cells = append(cells, column(t, m, true)...)
-			}
+			cells = append(cells, column(t, m, true)...)
 		})
 	}
 	if *write {
