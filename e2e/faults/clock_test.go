@@ -13,7 +13,8 @@ func ofClocks() []fault {
 	return []fault{{
 		name: "clock jumps", about: "the master's wall clock is set an hour ahead, then two hours back, and then an engine freezes for a while; → the clock is right again. " +
 			"All of the node's programs run on a clock of their own",
-		apart: true, in: func(m mode) bool { return m.protocol != "" && m.protocol != "bird" && m.only == nil }, bound: nothing, steady: true,
+		apart: true, in: func(m mode) bool { return m.protocol != "" && m.protocol != "bird" && m.only == nil }, steady: true,
+		bound: most(50, 300*time.Millisecond, 300*time.Millisecond), // HAProxy 2.6 times by the wall clock, and may give up what is under way
 		strike: func(s *scene) {
 			s.allOnOwnClock()
 			sessions := s.sessions()

@@ -118,7 +118,8 @@ route to a node that did **not answer**. What is 0 at the end is left out. Behin
 
 - **A clock that jumps** is set, in its row, for the node alone: no test sets the clock of the machine it runs on. Go's time package is built with a wall clock
   that can be set, and programs in C have one preloaded (e2e/lab/clock.go, e2e/clock/clock.c); timers, which the kernel keeps on another clock, are the real ones, as they are when a
-  clock is set. That nothing in vipilot is measured by the wall clock is held by a test (` + "`TestMonotonicClock`" + `).
+  clock is set. That nothing in vipilot is measured by the wall clock is held by a test (` + "`TestMonotonicClock`" + `). HAProxy 2.6 times by the wall clock; it takes a jump out again,
+  but requests that are under way at that very moment may be given up (504).
 - **Sentinel, its dead man's switch and the controller killed at the same moment**: GoBGP's routes go at once; keepalived finds the sentinel's lock free and gives the VIPs up after two to four seconds (` + "`TestLifeFile`" + `: 2.9 s; ` + "`TestE2EKeepalived`" + `: 3.9 s). FRR,
   where it speaks, announces anycast prefixes on until the controller is started again ([decision 14](decisions/0014-a-sentinel-hands-over.md)).
 `)

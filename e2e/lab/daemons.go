@@ -121,6 +121,7 @@ func (r *Router) startOSPF(ctx context.Context, more string) (*Daemon, error) {
 ` + more + `router ospf
  ospf router-id ` + RouterAddress + `
  timers throttle spf 0 50 200
+ timers throttle lsa all 0
  timers lsa min-arrival 0
 `
 	if err := r.file(ctx, "/etc/frr/ospfd.conf", conf); err != nil {
