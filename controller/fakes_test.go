@@ -50,6 +50,7 @@ type node struct {
 	stays     string   // why it cannot be replaced
 	adopted   bool     // another controller started it
 	replaced  int
+	stubborn  string // what it says to being replaced
 
 	pokes  chan struct{}
 	roles  chan vrrp.RoleChange
@@ -217,6 +218,9 @@ func (f fakeRouter) Replace(context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.replaced++
+	if f.stubborn != "" {
+		return errors.New(f.stubborn)
+	}
 	f.build, f.adopted = "new", false
 	return nil
 }

@@ -65,6 +65,7 @@ type loop struct {
 	relief    relief
 	handing   handing
 	bearing   atomic.Pointer[bearing]
+	unrenewed string        // why it did not
 	renewed   int           // the sentinel's process that was asked to hand over
 	retry     time.Duration // grows with each round that fails
 	complaint string        // the failure that was logged last

@@ -13,6 +13,7 @@ func (l *loop) renew(ctx context.Context) {
 	}
 	l.renewed = s.PID
 	if err := l.router.Replace(ctx); err != nil {
+		l.unrenewed = err.Error()
 		l.log.Warn("the sentinel of another version stays", "version", state.Build, "err", err)
 		return
 	}

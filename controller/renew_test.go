@@ -39,3 +39,22 @@ func TestRenew(t *testing.T) {
 		}
 	})
 }
+
+// One that cannot hand over is asked once, and the report says why it stays.
+func TestRenewRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.build, n.adopted, n.stubborn = "old", true, "this sentinel is too old to hand over"
+		l, engines := testLoop(t, n, load(t, pair))
+		l.opts.Version = "new"
+		defer start(t, l)()
+		engines["app1"].snapshots <- snapshot("app1", web(1, "app", "todo"))
+		engines["app2"].snapshots <- snapshot("app2")
+		synctest.Wait()
+		n.routed <- struct{}{}
+		synctest.Wait()
+		if why := l.board.Report().Components.Speaker.Outdated; n.replaced != 1 || !strings.HasSuffix(why, n.stubborn) {
+			t.Errorf("asked %d times, the report says %q", n.replaced, why)
+		}
+	})
+}

@@ -116,7 +116,7 @@ func (l *loop) reportComponents(state remote.State) status.Components {
 		},
 	}
 	if version := l.outdated(); version != "" && l.opts.Version != "" {
-		c.Speaker.Outdated = fmt.Sprintf("the sentinel is of version %s: %s", version, cmp.Or(state.Stays, "it is about to be replaced"))
+		c.Speaker.Outdated = fmt.Sprintf("the sentinel is of version %s: %s", version, cmp.Or(state.Stays, l.unrenewed, "it is about to be replaced"))
 	}
 	c.Keepalived.Checker = l.reportChecker()
 	if len(l.applied.want.VRRP.Instances) == 0 && !k.Running {
