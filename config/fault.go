@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Pos is a place in a configuration file.
@@ -29,7 +30,8 @@ type Fault struct {
 	Hint    string // did you mean "edge"?
 }
 
-// String gives "file:line:column: path: problem; hint".
+// String gives "file:line:column: path: problem; hint", in one line: names of
+// files and keys may hold what a terminal would obey.
 func (f Fault) String() string {
 	var b strings.Builder
 	if f.Pos.File != "" {
@@ -42,7 +44,12 @@ func (f Fault) String() string {
 	if f.Hint != "" {
 		b.WriteString("; " + f.Hint)
 	}
-	return b.String()
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, b.String())
 }
 
 // flatFault is a fault as JSON shows it.

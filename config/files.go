@@ -18,6 +18,9 @@ func (l *loader) readFile(name string) ([]byte, error) {
 	if err == nil && len(data) > MaxFileSize {
 		err = errTooLarge
 	}
+	if l.bytes += len(data); err == nil && l.bytes > maxTotal {
+		err = errTooMuch
+	}
 	if err != nil {
 		return nil, plainError(err)
 	}

@@ -31,6 +31,7 @@ var sections = []string{"version", "nodes", "hosts", "networks", "vips", "servic
 type loader struct {
 	files    Files
 	read     Tree // every file read so far
+	bytes    int  // of them
 	cfg      Config
 	faults   []*Fault
 	warnings []*Fault

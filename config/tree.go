@@ -16,8 +16,13 @@ import (
 // MaxFileSize is the most that one file may hold, configuration or referenced.
 const MaxFileSize = 4 << 20
 
-// maxDepth is how deep directories may be nested.
-const maxDepth = 16
+// Bounds of a directory: how deep it may be nested, how much may lie in it, and
+// how many bytes all files that are read may have. Links can make much of little.
+const (
+	maxDepth   = 16
+	maxEntries = 50_000
+	maxTotal   = 256 << 20
+)
 
 // Files is where a configuration is read from. ReadFile takes names as List
 // gives them, or the resolved name of a file that a `_file` key points at
@@ -129,7 +134,10 @@ func (d Dir) ListDir(name string) ([]string, error) {
 	return names, nil
 }
 
-var errTooLarge = fmt.Errorf("larger than %d MiB", MaxFileSize>>20)
+var (
+	errTooLarge = fmt.Errorf("larger than %d MiB", MaxFileSize>>20)
+	errTooMuch  = fmt.Errorf("the files hold more than %d MiB together", maxTotal>>20)
+)
 
 // walk visits every directory and regular file below root that is not hidden,
 // by its slash-separated name relative to root. Links are followed, unless they lead
@@ -142,14 +150,18 @@ func walk(root string, visit func(name string, info fs.FileInfo)) error {
 	if !info.IsDir() {
 		return &fs.PathError{Op: "list", Path: root, Err: fmt.Errorf("not a directory")}
 	}
-	return walkBelow(root, "", []fs.FileInfo{info}, visit)
+	left := maxEntries
+	return walkBelow(root, "", []fs.FileInfo{info}, &left, visit)
 }
 
-func walkBelow(root, dir string, above []fs.FileInfo, visit func(string, fs.FileInfo)) error {
+func walkBelow(root, dir string, above []fs.FileInfo, left *int, visit func(string, fs.FileInfo)) error {
 	visit(dir, above[len(above)-1])
 	entries, err := os.ReadDir(filepath.Join(root, dir))
 	if err != nil {
 		return err
+	}
+	if *left -= len(entries); *left < 0 {
+		return &fs.PathError{Op: "list", Path: root, Err: fmt.Errorf("there are more than %d files and directories below it; does a link lead to something else?", maxEntries)}
 	}
 	for _, entry := range entries {
 		if isHidden(entry.Name()) {
@@ -166,7 +178,7 @@ func walkBelow(root, dir string, above []fs.FileInfo, visit func(string, fs.File
 		case info.Mode().IsRegular():
 			visit(name, info)
 		case info.IsDir() && len(above) < maxDepth && !slices.ContainsFunc(above, func(a fs.FileInfo) bool { return os.SameFile(a, info) }):
-			if err := walkBelow(root, name, append(slices.Clip(above), info), visit); err != nil {
+			if err := walkBelow(root, name, append(slices.Clip(above), info), left, visit); err != nil {
 				return err
 			}
 		}
