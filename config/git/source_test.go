@@ -138,6 +138,22 @@ func TestLinksInsideAndSubmodules(t *testing.T) {
 	}
 }
 
+// Nodes that were started together do not ask together.
+func TestPollsAreScattered(t *testing.T) {
+	s := source(t, Options{URL: parse(t, "git+file:///nowhere"), Interval: 100 * time.Second})
+	seen := make(map[time.Duration]bool)
+	for range 1000 {
+		pause := s.pause()
+		if pause < 80*time.Second || pause > 120*time.Second {
+			t.Fatalf("a pause of %s, want 100s give or take a fifth", pause)
+		}
+		seen[pause.Truncate(time.Second)] = true
+	}
+	if len(seen) < 30 {
+		t.Errorf("1000 pauses take %d values of 40", len(seen))
+	}
+}
+
 // TestFollow wants news of commits, pokes, faults and files outside.
 func TestFollow(t *testing.T) {
 	w := newWork(t)
