@@ -28,11 +28,11 @@ const (
 	app1    = "10.77.0.11/32"
 	onLAN   = "10.77.0.128/28" // what macvlan containers get
 	routed  = "10.77.65.0/24"
+	sixes   = "2001:db8:66::/64"
 	weave   = "10.77.68.0/24"
 	managed = "10.77.69.0/24"
 
 	weavePlugin = "weaveworks/net-plugin:latest_release" // what Weave's managed plugin calls itself
-	sixes       = "2001:db8:66::/64"
 )
 
 var wirings = []wired{

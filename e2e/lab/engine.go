@@ -157,6 +157,27 @@ func (a *App) Launch(ctx context.Context, c Container) (id string, err error) {
 	return id, a.Start(ctx, id)
 }
 
+// Published gives the host's ports, for IPv4 and for IPv6, that lead to a port
+// of a container; 0 is none.
+func (a *App) Published(ctx context.Context, name string, port uint16) (four, six uint16, err error) {
+	seen, err := a.Docker.ContainerInspect(ctx, name)
+	if err != nil {
+		return 0, 0, fmt.Errorf("inspect container %s of %s: %w", name, a.Name, err)
+	}
+	for _, b := range seen.NetworkSettings.Ports[nat.Port(strconv.Itoa(int(port))+"/tcp")] {
+		n, err := strconv.ParseUint(b.HostPort, 10, 16)
+		if err != nil {
+			return 0, 0, fmt.Errorf("read a port of container %s of %s: %w", name, a.Name, err)
+		}
+		if b.HostIP == "::" {
+			six = uint16(n)
+		} else {
+			four = uint16(n)
+		}
+	}
+	return four, six, nil
+}
+
 // Stop stops containers the way docker stop does, all at the same time.
 func (a *App) Stop(ctx context.Context, names ...string) error {
 	group, ctx := errgroup.WithContext(ctx)

@@ -61,7 +61,23 @@ func (s *Swarm) Join(ctx context.Context, app *App, role swarm.NodeRole) error {
 	if err != nil {
 		return fmt.Errorf("join %s to the swarm: %w", app.Name, err)
 	}
-	return nil
+	return s.awaitNode(ctx, app)
+}
+
+// awaitNode waits until the manager counts a host as ready: it has joined a
+// moment earlier, and what is scheduled in that moment all goes to the others.
+func (s *Swarm) awaitNode(ctx context.Context, app *App) error {
+	info, err := app.Docker.Info(ctx)
+	if err != nil {
+		return err
+	}
+	return Poll(ctx, 30*time.Second, func(ctx context.Context) error {
+		node, _, err := s.manager.Docker.NodeInspectWithRaw(ctx, info.Swarm.NodeID)
+		if err == nil && node.Status.State != swarm.NodeStateReady {
+			err = fmt.Errorf("the swarm sees %s as %s", app.Name, node.Status.State)
+		}
+		return err
+	})
 }
 
 // shareImage gives a host the image of the manager, under the same ID.
