@@ -188,7 +188,10 @@ func (s *Speaker) tell(ctx context.Context, d *daemon, lines []directive) (chang
 	}
 	d.have = slices.DeleteFunc(slices.Clone(lines), func(c directive) bool { return failed[c.text()] })
 	d.learnAnnounced()
-	s.log.Info("told", "daemon", d.name, "lines", len(todo))
+	if len(errs) == len(todo) { // nothing changed: to be told so again at once would go on for ever
+		return false, errors.Join(append(errs, s.remember(d, d.have))...)
+	}
+	s.log.Info("told", "daemon", d.name, "lines", len(todo)-len(errs))
 	return true, errors.Join(append(errs, s.remember(d, d.have))...)
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -43,8 +44,10 @@ func (s *Speaker) spec(name, record string) (supervise.Spec, error) {
 	switch name {
 	case "bgpd":
 		spec.Args = append(spec.Args, "-p", "0")
-	case "bfdd":
-		spec.Args = append(spec.Args, "--bfdctl", filepath.Join(dir, "bfdd.sock"))
+	case "bfdd": // FRR 10 has no such socket any more
+		if help, _ := exec.Command(spec.Path, "--help").CombinedOutput(); strings.Contains(string(help), "--bfdctl") {
+			spec.Args = append(spec.Args, "--bfdctl", filepath.Join(dir, "bfdd.sock"))
+		}
 	}
 	return spec, nil
 }
