@@ -27,7 +27,7 @@ type bearing struct {
 // in a row. A node that does not answer could not.
 type fitness map[string]map[string]bool
 
-// relief is what comes of it. See docs/decisions/0015.
+// relief is what comes of it. See docs/decisions/0017.
 type relief struct {
 	fit   fitness
 	since map[string]time.Time // by VIP: when another node was first seen about to take it, or it was given up
