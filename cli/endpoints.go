@@ -50,7 +50,7 @@ func reported(report *status.Report, cfg *config.Config) controller.Given {
 		}
 		given[name] = []controller.GivenEndpoint{}
 		for _, e := range s.Endpoints {
-			if address, err := netip.ParseAddrPort(e.Address); err == nil { // else a server named by host, which cfg names
+			if address, err := netip.ParseAddrPort(e.Address); err == nil && address.Port() != 0 { // else a server named by host, which cfg names
 				via, _ := netip.ParseAddrPort(e.Via)
 				given[name] = append(given[name], controller.GivenEndpoint{Name: e.Name, Address: address, Via: via})
 			}
@@ -70,7 +70,7 @@ func (g *givenEndpoint) UnmarshalYAML(node *yaml.Node) error {
 		return err
 	}
 	address, err := netip.ParseAddrPort(raw.Address)
-	if err != nil {
+	if err != nil || address.Port() == 0 {
 		return fmt.Errorf("line %d: %q is no address:port", node.Line, raw.Address)
 	}
 	g.Name, g.Address = raw.Name, address
