@@ -39,7 +39,9 @@ func wantSARIF(t *testing.T, schema *jsonschema.Schema, log []byte) {
 	}
 	var read struct {
 		Runs []struct {
-			Tool    struct{ Driver struct{ Rules []struct{ ID string } } }
+			Tool struct {
+				Driver struct{ Rules []struct{ ID string } }
+			}
 			Results []struct{ RuleID string }
 		}
 	}
