@@ -78,6 +78,9 @@ func (t *roundTrace) begin(ctx context.Context, cause string) (context.Context, 
 	}
 	now := time.Now()
 	first := now
+	if t.count > 0 {
+		first = t.folding
+	}
 	for _, e := range t.events {
 		first = earliest(first, earliest(e.heard, e.sent))
 	}

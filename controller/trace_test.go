@@ -95,7 +95,9 @@ func TestRoundIsTraced(t *testing.T) {
 	})
 }
 
-func TestTraceIsBounded(t *testing.T) {
+func TestTraceIsBounded(t *testing.T) { synctest.Test(t, traceIsBounded) } // the clock stands still but for sleep
+
+func traceIsBounded(t *testing.T) {
 	recorder := tracetest.NewSpanRecorder()
 	traced := roundTrace{tracer: sdk.NewTracerProvider(sdk.WithSpanProcessor(recorder)).Tracer("test")}
 	for range 1000 {
@@ -108,6 +110,16 @@ func TestTraceIsBounded(t *testing.T) {
 	round, parts := under(t, recorder)
 	if len(parts) != maxTracedEvents+1 || !strings.Contains(about(round), "events=1000") {
 		t.Errorf("%d parts, %q", len(parts), about(round))
+	}
+
+	e := event{} // one that is not worth a line
+	traced.stamp(&e)
+	traced.fold(e, traced.now())
+	time.Sleep(time.Millisecond)
+	_, whole = traced.begin(t.Context(), "")
+	traced.end(whole, "r1", "", nil)
+	if round, parts := under(t, recorder); len(parts) != 1 || parts[0].StartTime().Before(round.StartTime()) {
+		t.Errorf("%d parts, the first before the round that begins at %s", len(parts), round.StartTime())
 	}
 }
 

@@ -16,6 +16,10 @@ import (
 func explain(err error) error {
 	var unknown *knownhosts.KeyError
 	var refused *net.OpError
+	var odd *plumbing.UnexpectedError
+	if errors.As(err, &odd) { // it does not unwrap
+		err = odd.Err
+	}
 	switch {
 	case err == nil:
 		return nil
