@@ -18,14 +18,21 @@ trap 'rm -rf "$work"' EXIT
 rm -f "$out"/vipilot-* "$out"/vipilot_* "$out"/*.cdx.json "$out"/SHA256SUMS
 
 go build -o "$work/inventory" ./internal/inventory
-VERSION=$version deploy/build.sh "$(go env GOHOSTARCH)" "$work/native"
-"$work/native" man -o "$work/pages"
-export VIPILOT_MAN="$work/native"
-
 archs=${ARCHS:-amd64 arm64}
 for arch in $archs; do
+    VERSION=$version deploy/build.sh "$arch" "$out/vipilot-$version-linux-$arch"
+done
+# Manual pages are written by the one that runs here.
+VIPILOT_MAN=$out/vipilot-$version-linux-$(go env GOHOSTARCH)
+if [ ! -e "$VIPILOT_MAN" ]; then
+    VIPILOT_MAN=$work/native
+    VERSION=$version deploy/build.sh "$(go env GOHOSTARCH)" "$VIPILOT_MAN"
+fi
+export VIPILOT_MAN
+"$VIPILOT_MAN" man -o "$work/pages"
+
+for arch in $archs; do
     name=vipilot-$version-linux-$arch
-    VERSION=$version deploy/build.sh $arch "$out/$name"
     "$work/inventory" -version "$version" -sbom "$out/$name" >"$out/$name.cdx.json"
     "$work/inventory" -texts "$out/$name" >"$work/licences-$arch"
     VIPILOT_LICENSES=$work/licences-$arch deploy/deb.sh "$out/$name" "$version" $arch "$out" >/dev/null

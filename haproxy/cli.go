@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // request is one runtime command with the words that mean success, "" for an
@@ -138,6 +139,7 @@ func splitReplies(all string, n int) ([]string, error) {
 	return parts[:n], nil
 }
 
+// firstLine is the beginning of an answer, for people.
 func firstLine(s string) string {
 	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
 	if s == "" {
@@ -146,5 +148,10 @@ func firstLine(s string) string {
 	if len(s) > 200 {
 		s = s[:200] + "…"
 	}
-	return s
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }

@@ -65,7 +65,12 @@ func CheckRaw(section Section, line string) error {
 }
 
 // parses asks config-parser: one section in, the same out, and no line left over.
-func parses(section Section, line string) error {
+func parses(section Section, line string) (err error) {
+	defer func() {
+		if bug := recover(); bug != nil { // the parser is not ours: "stick x" makes it panic
+			err = fmt.Errorf("%q is written in a way that HAProxy's parser gives up on: %v", strings.Fields(line)[0], bug)
+		}
+	}()
 	head, kind, name := "global", parser.Global, parser.GlobalSectionName
 	switch section {
 	case DefaultsSection:
