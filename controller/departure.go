@@ -41,6 +41,7 @@ const reconnectTime = 500 * time.Millisecond
 type departure struct {
 	ending bool      // the controller ends
 	since  time.Time // when the present stage began
+	asked  time.Time // when HAProxy had been told to ask clients to reconnect
 }
 
 // depart moves to the next stage when its time has come, and asks for a round
@@ -63,11 +64,14 @@ func (l *loop) depart(ctx context.Context) {
 		step(Yielding)
 	case l.in.Stage == InService && l.sharesPrefixes():
 		step(Reconnecting)
+		d.asked = time.Time{}
+		l.again(ctx, 0) // after this round, in which HAProxy is reloaded
+		return
 	case l.in.Stage == InService:
 		step(Withdrawing)
 	}
 	if l.in.Stage == Reconnecting {
-		if left := l.reconnects() - now.Sub(d.since); left > 0 {
+		if left := l.reconnects(now); left > 0 {
 			l.again(ctx, left)
 			return
 		}
@@ -83,13 +87,18 @@ func (l *loop) depart(ctx context.Context) {
 	step(Yielding)
 }
 
-// reconnects is how long clients are asked to reconnect. A reload that has to
-// wait for its turn is waited for, but not for ever.
-func (l *loop) reconnects() time.Duration {
-	if l.applied.behind {
-		return 4 * reconnectTime
+// reconnects is how long clients are still asked to reconnect: half a second
+// from HAProxy's reload on. One that has to wait for its turn is waited for, but
+// not for ever.
+func (l *loop) reconnects(now time.Time) time.Duration {
+	d := &l.departure
+	if l.applied.behind && now.Sub(d.since) < 4*reconnectTime {
+		return reconnectTime / 4
 	}
-	return reconnectTime
+	if d.asked.IsZero() {
+		d.asked = now
+	}
+	return reconnectTime - now.Sub(d.asked)
 }
 
 // sharesPrefixes reports whether this node announces what others may announce

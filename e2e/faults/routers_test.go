@@ -1,8 +1,10 @@
 package faults
 
-import (
-	"time"
-)
+import "time"
+
+// crush is how long nodes may answer slowly when the router is there again and
+// all clients come at once.
+const crush = 4 * time.Second
 
 // ofRouters are faults of the router, which no node can mend: what counts is
 // that all is well again soon after it is.
@@ -11,7 +13,7 @@ func ofRouters() []fault {
 	return []fault{
 		{
 			name: "router daemon killed", about: "kill -9 of the router's bgpd, ospfd or bird; it is started again half a second later", in: announced,
-			bound: most(6000, 12*time.Second, time.Second),
+			bound: most(6000, 12*time.Second, crush),
 			strike: func(s *scene) {
 				s.Router.KillDaemon(s.mode.daemon())
 				s.rest(500 * time.Millisecond)
@@ -21,7 +23,7 @@ func ofRouters() []fault {
 		},
 		{
 			name: "router restarts", about: "all its routing daemons end and every learned route is gone; → all start again a second later", in: announced,
-			bound: most(6000, 15*time.Second, time.Second),
+			bound: most(6000, 15*time.Second, crush),
 			strike: func(s *scene) {
 				restart, err := s.Router.Crash(s.ctx)
 				s.must(err)
