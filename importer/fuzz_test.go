@@ -67,6 +67,7 @@ func holds(t *testing.T, repo *importer.Repository, err error) {
 
 func FuzzHAProxy(f *testing.F) {
 	seeds(f, "*.cfg")
+	f.Add("backend b\n stick 00\n server s 10.0.0.1:80\n")
 	f.Add("listen x\n bind :1\n server a 1.1.1.1:1 # }\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		repo, err := importer.HAProxy(importer.Source{Name: "haproxy.cfg", Text: []byte(text)}, nil, options)

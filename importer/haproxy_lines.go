@@ -104,10 +104,21 @@ func readCfg(s Source) (*cfg, error) {
 		fmt.Fprintf(&numbered, "  %s # %d\n", strings.Join(words, " "), i+1)
 	}
 	var err error
-	if c.typed, err = parser.New(options.String(numbered.String()), options.UseV2HTTPCheck, options.UseListenSectionParsers); err != nil {
+	if c.typed, err = typed(numbered.String()); err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Name, err)
 	}
 	return c, nil
+}
+
+// typed parses a whole file. The parser is not ours and panics at some lines
+// that are not complete, such as "stick x".
+func typed(text string) (p parser.Parser, err error) {
+	defer func() {
+		if bug := recover(); bug != nil {
+			err = fmt.Errorf("a line of it is not complete, and cannot be read: haproxy -c tells which (%v)", bug)
+		}
+	}()
+	return parser.New(options.String(text), options.UseV2HTTPCheck, options.UseListenSectionParsers)
 }
 
 // defaultsOf are the defaults that hold in a section: those it names, else the last before it.
