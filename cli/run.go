@@ -103,9 +103,20 @@ On SIGTERM the node is drained first (--on-exit drain); a second signal ends at 
 }
 
 // collectAt is how much garbage, in percent of what is in use, the controller
-// lets lie about. It makes most of it in bursts, when all engines are listed;
-// half of Go's default costs little and keeps a node small.
-const collectAt = 50
+// lets lie about: half of Go's default costs little and keeps a node small. It
+// makes most of it while it looks at all engines for the first time; what that
+// took is given back when it is over.
+const (
+	collectAt   = 50
+	startIsOver = 10 * time.Second
+)
+
+func (p Program) collect() {
+	if p.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
+		time.AfterFunc(startIsOver, debug.FreeOSMemory)
+	}
+}
 
 func (p Program) run(cmd *cobra.Command, f runFlags) error {
 	if f.config == "" {
@@ -134,9 +145,7 @@ func (p Program) run(cmd *cobra.Command, f runFlags) error {
 			return fmt.Errorf("find directory: %w", err)
 		}
 	}
-	if p.Getenv("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
-	}
+	p.collect()
 	engine, err := f.engine()
 	if err != nil {
 		return err

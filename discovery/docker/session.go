@@ -233,8 +233,7 @@ func (s *session) list(ctx context.Context, full bool) error {
 	call, cancel := context.WithTimeout(ctx, longFactor*s.timeout)
 	defer cancel()
 	var all []container.Summary
-	err := s.read(call, "/containers/json", url.Values{"all": {"1"}}, &all)
-	if err != nil {
+	if err := s.read(call, "/containers/json", url.Values{"all": {"1"}}, &all); err != nil {
 		return fmt.Errorf("list containers: %w", err)
 	}
 	s.sign()
