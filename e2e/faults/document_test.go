@@ -97,7 +97,7 @@ from beyond the router, half of them on kept connections and half on a new conne
 bound is passed, and writes this page; ` + "`make test`" + ` tries a few cells, with wide bounds.
 
 A cell says: requests **lost** / longest **gap**, in which requests failed or took more than half a second / longest time in which the router had a
-route to a node that did **not answer**. What is 0 at the end is left out. Behind → the same for the way back: the daemon restarted, the cable plugged in, the node booted.
+route to a node that did **not answer**. What is 0 at the end is left out; – does not apply, or was not measured yet. Behind → the same for the way back: the daemon restarted, the cable plugged in, the node booted.
 
 `)
 	out.WriteString(table(r.Cells))
