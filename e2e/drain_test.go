@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"bufio"
+	"context"
+	"errors"
 	"fmt"
-	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -14,17 +17,25 @@ import (
 // loads are the two kinds of clients at the rate of the fault matrix.
 func (f *fleet) loads() (kept, closing *lab.Running) { return f.load(250, true), f.load(250, false) }
 
-// longAnswer asks for an answer that takes that long.
+// longAnswer asks for an answer that comes in pieces, each of which the client
+// acknowledges, and reads it for that long.
 func (f *fleet) longAnswer(d time.Duration) <-chan error {
 	asked := make(chan error, 1)
-	client := f.Client.HTTPClient(d+10*time.Second, false)
+	ctx, cancel := context.WithCancel(f.ctx)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+lab.VIP+"/stream", nil)
+	f.must(err)
+	req.Host = "todo.example.net"
+	client := f.Client.HTTPClient(time.Minute, false)
 	go func() {
-		resp, err := client.Get(fmt.Sprintf("http://%s/slow?ms=%d", lab.VIP, d.Milliseconds()))
+		defer cancel()
+		resp, err := client.Do(req)
 		if err == nil {
 			defer resp.Body.Close()
-			var body []byte
-			if body, err = io.ReadAll(resp.Body); err == nil && string(body) != "done\n" {
-				err = fmt.Errorf("%s %q", resp.Status, body)
+			lines := bufio.NewScanner(resp.Body)
+			for end := time.Now().Add(d); time.Now().Before(end) && err == nil; {
+				if !lines.Scan() {
+					err = errors.Join(errors.New("it ended: "+resp.Status), lines.Err())
+				}
 			}
 		}
 		asked <- err
