@@ -57,8 +57,6 @@ func (b *bench) proxying(ctx context.Context) (err error) {
 			limit = "≤ 1.02"
 		}
 		figure("  p99", fmt.Sprintf("%.2f : %.2f ms = %.3f", ours.p99, theirs.p99, ours.p99/theirs.p99), limit)
-		figure("  requests for HAProxy's CPU time, which a busy machine disturbs less",
-			fmt.Sprintf("%.2f : %.2f µs each = %.3f", ours.cost, theirs.cost, theirs.cost/ours.cost), size.wanted)
 	}
 	return p.reload(ctx)
 }
@@ -81,7 +79,7 @@ func (p proxies) start(ctx context.Context, services int) error {
 		if err := errors.Join(os.MkdirAll(p.node.BinDir(), 0o755), os.WriteFile(file, []byte(config), 0o600)); err != nil {
 			return err
 		}
-		if _, err := p.node.Run(ctx, "haproxy", "-D", "-p", pidFile(file), "-f", file); err != nil {
+		if _, err := p.node.Run(ctx, "haproxy", "-D", "-f", file); err != nil {
 			return fmt.Errorf("start %s: %w", name, err)
 		}
 	}
@@ -175,51 +173,35 @@ func interval(services int) string {
 }
 
 // speed is what a proxy did under full load.
-type speed struct {
-	rate, p99 float64
-	cost      float64 // µs of HAProxy's CPU time for one request
-}
+type speed struct{ rate, p99 float64 }
 
 // compare measures both in turn and returns the medians.
 func (p proxies) compare(ctx context.Context, site string) (ours, theirs speed, err error) {
-	workers, err := p.workers(ctx)
-	if err != nil {
-		return ours, theirs, err
-	}
-	all := make(map[string][]speed)
+	var ourRates, ourTails, theirRates, theirTails []float64
 	for i := range pairRounds {
 		ports := []string{"80", byHand}
 		if i%2 == 1 {
 			slices.Reverse(ports) // whoever comes second must not always be the same
 		}
 		for _, port := range ports {
-			s, err := p.press(ctx, site, port, workers[port])
+			s, err := p.press(ctx, site, port)
 			if err != nil {
 				return ours, theirs, err
 			}
-			all[port] = append(all[port], s)
+			if port == "80" {
+				ourRates, ourTails = append(ourRates, s.rate), append(ourTails, s.p99)
+			} else {
+				theirRates, theirTails = append(theirRates, s.rate), append(theirTails, s.p99)
+			}
 		}
 	}
-	return typical(all["80"]), typical(all[byHand]), nil
+	return speed{median(ourRates), median(ourTails)}, speed{median(theirRates), median(theirTails)}, nil
 }
 
-// typical has the medians of several runs.
-func typical(runs []speed) speed {
-	var rates, tails, costs []float64
-	for _, s := range runs {
-		rates, tails, costs = append(rates, s.rate), append(tails, s.p99), append(costs, s.cost)
-	}
-	return speed{median(rates), median(tails), median(costs)}
-}
-
-var wrkForm = regexp.MustCompile(`(?s)99%\s+([0-9.]+)(us|ms|s)\b.*\s([0-9]+) requests in .*Requests/sec:\s+([0-9.]+)`)
+var wrkForm = regexp.MustCompile(`(?s)99%\s+([0-9.]+)(us|ms|s)\b.*Requests/sec:\s+([0-9.]+)`)
 
 // press sends as many requests as one proxy answers, on kept connections.
-func (p proxies) press(ctx context.Context, site, port string, worker int) (speed, error) {
-	before, err := cpuTime(worker)
-	if err != nil {
-		return speed{}, err
-	}
+func (p proxies) press(ctx context.Context, site, port string) (speed, error) {
 	out, err := p.node.Run(ctx, "wrk", "-t1", fmt.Sprintf("-c%d", connections), "-d"+burst.String(), "--latency",
 		"-H", "Host: "+site, "http://"+lab.VIP+":"+port+"/")
 	if err != nil {
@@ -229,15 +211,10 @@ func (p proxies) press(ctx context.Context, site, port string, worker int) (spee
 	if m == nil || strings.Contains(out, "Non-2xx") || strings.Contains(out, "Socket errors") {
 		return speed{}, fmt.Errorf("wrk on port %s: %s", port, out)
 	}
-	after, err := cpuTime(worker)
-	if err != nil {
-		return speed{}, err
-	}
 	tail, err1 := strconv.ParseFloat(m[1], 64)
-	requests, err2 := strconv.ParseFloat(m[3], 64)
-	rate, err3 := strconv.ParseFloat(m[4], 64)
+	rate, err2 := strconv.ParseFloat(m[3], 64)
 	tail *= map[string]float64{"us": 0.001, "ms": 1, "s": 1000}[m[2]]
-	return speed{rate, tail, float64((after - before).Microseconds()) / requests}, errors.Join(err1, err2, err3)
+	return speed{rate, tail}, errors.Join(err1, err2)
 }
 
 func median(values []float64) float64 {
