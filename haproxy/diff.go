@@ -140,9 +140,9 @@ func frontendCause(o, n *Frontend) string {
 	case passthroughCause(o, n) != "":
 		return "frontend " + n.Name + ": " + passthroughCause(o, n)
 	case !slices.Equal(o.Binds, n.Binds), o.LastPort != n.LastPort:
-		return "frontend " + n.Name + ": binds changed"
+		return "frontend " + n.Name + ": binds changed (vips.addresses or a port)"
 	case o.lookups() != n.lookups() && onlyCause(o, n) == "":
-		return "frontend " + n.Name + ": kind of routes changed"
+		return "frontend " + n.Name + ": its first or last route of a kind (http.hosts, http.paths, http.redirect)"
 	case !slices.Equal(o.AcceptProxy, n.AcceptProxy):
 		return "frontend " + n.Name + ": accept_proxy changed"
 	case !reflect.DeepEqual(o.splitShape(), n.splitShape()):

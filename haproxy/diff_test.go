@@ -56,9 +56,9 @@ func TestClassification(t *testing.T) {
 		{"TLS ends", func(c *Config) { c.Frontends[0].Certificates = nil }, "frontend f: TLS ends"},
 		{"another profile", func(c *Config) { c.Frontends[0].Profile = Modern }, "frontend f: http.tls.profile unset became modern"},
 		{"TLS to the servers", func(c *Config) { c.Backends[0].TLS = new(BackendTLS) }, "backend a: TLS to the servers changed"},
-		{"first wildcard", func(c *Config) { c.Frontends[0].Routes[0].Host = "*.example.net" }, "frontend f: kind of routes changed"},
-		{"first redirect", func(c *Config) { c.Frontends[0].Redirects = []Route{{Host: "r.example.net"}} }, "frontend f: kind of routes changed"},
-		{"bind", func(c *Config) { c.Frontends[0].Binds = append(c.Frontends[0].Binds, bind("203.0.113.11:80")) }, "frontend f: binds changed"},
+		{"first wildcard", func(c *Config) { c.Frontends[0].Routes[0].Host = "*.example.net" }, "frontend f: its first or last route of a kind (http.hosts, http.paths, http.redirect)"},
+		{"first redirect", func(c *Config) { c.Frontends[0].Redirects = []Route{{Host: "r.example.net"}} }, "frontend f: its first or last route of a kind (http.hosts, http.paths, http.redirect)"},
+		{"bind", func(c *Config) { c.Frontends[0].Binds = append(c.Frontends[0].Binds, bind("203.0.113.11:80")) }, "frontend f: binds changed (vips.addresses or a port)"},
 		{"timeout", func(c *Config) { c.Frontends[0].ClientTimeout = time.Second }, "frontend f: timeouts.client 0s became 1s"},
 		{"frontend added", func(c *Config) {
 			c.Frontends = append(c.Frontends, Frontend{Name: "g", Mode: HTTP, Binds: []Bind{bind("203.0.113.10:81")}, Default: "a"})

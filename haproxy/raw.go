@@ -8,7 +8,6 @@ import (
 
 	parser "github.com/haproxytech/client-native/v6/config-parser"
 	parseerrors "github.com/haproxytech/client-native/v6/config-parser/errors"
-	"github.com/haproxytech/client-native/v6/config-parser/options"
 )
 
 // Section is a section of haproxy.cfg that may have lines of the operator's own.
@@ -78,7 +77,7 @@ func parses(section Section, line string) (err error) {
 	case BackendSection:
 		head, kind, name = "backend raw", parser.Backends, "raw"
 	}
-	cfg, err := parser.New(options.String(head+"\n  "+line+"\n"), options.UseV2HTTPCheck)
+	cfg, err := parse(head + "\n  " + line + "\n")
 	if err != nil {
 		return err
 	}

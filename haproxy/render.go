@@ -16,7 +16,6 @@ import (
 
 	parser "github.com/haproxytech/client-native/v6/config-parser"
 	parseerrors "github.com/haproxytech/client-native/v6/config-parser/errors"
-	"github.com/haproxytech/client-native/v6/config-parser/options"
 	"github.com/haproxytech/client-native/v6/config-parser/params"
 	"github.com/haproxytech/client-native/v6/config-parser/types"
 
@@ -93,7 +92,7 @@ func Render(want Config, paths Paths) (Files, error) {
 			files[p.file()] = p.Content
 		}
 	}
-	cfg, err := parser.New(options.String(text.String()), options.UseV2HTTPCheck)
+	cfg, err := parse(text.String())
 	if err != nil {
 		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
 	}
