@@ -12,7 +12,7 @@ import (
 func fakeKeepalived(t *testing.T, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "keepalived")
-	if err := os.WriteFile(path, []byte("#!/bin/bash\n"+script), 0o755); err != nil {
+	if err := os.WriteFile(path, []byte("#!/usr/bin/env -S --default-signal=HUP sh\n"+script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path
