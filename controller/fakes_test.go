@@ -282,7 +282,7 @@ func testLoop(t *testing.T, n *node, cfg *config.Config) (*loop, map[string]engi
 			}
 			return nil, errors.New("no such engine")
 		},
-		inbox: make(chan event, inboxSize),
+		inbox: make(chan event, inboxSize), bearings: make(chan struct{}, 1),
 		in: Input{
 			Node: "lb1", Config: cfg, Hosts: make(map[string]discovery.Snapshot), Answered: make(map[string]*Answers),
 		},

@@ -32,7 +32,7 @@ type event struct {
 }
 
 // loop is the one owner of the state. All its fields belong to the goroutine
-// of run, except inbox, newest and offers.
+// of run, except inbox, newest, offers, bearing and bearings.
 type loop struct {
 	opts      Options
 	log       *slog.Logger
@@ -65,6 +65,7 @@ type loop struct {
 	relief    relief
 	handing   handing
 	bearing   atomic.Pointer[bearing]
+	bearings  chan struct{} // bearing was stored; pokes coalesce
 	unrenewed string        // why it did not
 	renewed   int           // the sentinel's process that was asked to hand over
 	retry     time.Duration // grows with each round that fails

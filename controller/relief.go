@@ -75,6 +75,10 @@ func (l *loop) relieve(ctx context.Context) {
 		l.log.Warn("no router hears this node, and one hears another: VIPs given up", "vips", l.in.Relieved)
 	}
 	l.bearing.Store(&st)
+	select {
+	case l.bearings <- struct{}{}:
+	default:
+	}
 }
 
 // expect says for how long yet clients are asked to reconnect because the VIP
@@ -115,26 +119,33 @@ func (f fitness) any(nodes []string, vip string) bool {
 	return slices.ContainsFunc(nodes, func(node string) bool { return f[node][vip] })
 }
 
-// watchFit keeps relief.fit until ctx ends. Nobody is asked where nothing depends on it.
+// watchFit keeps relief.fit until ctx ends. Where nothing depends on it, nobody is
+// asked, and nothing happens before the next round.
 func (l *loop) watchFit(ctx context.Context) error {
 	if l.opts.Host != "" {
 		return nil // a host's proxy knows no nodes
 	}
-	tick := time.NewTicker(fitInterval)
+	tick := time.NewTicker(fitInterval) // costs nothing while nobody receives from it
 	defer tick.Stop()
 	var before, told fitness
 	for {
-		said := l.askFit(ctx, rivals(l.newest.Load(), l.opts.Node, l.bearing.Load()))
+		nodes := rivals(l.newest.Load(), l.opts.Node, l.bearing.Load())
+		said := l.askFit(ctx, nodes)
 		fit := said.and(before)
 		before = said
 		if ctx.Err() == nil && !maps.EqualFunc(fit, told, maps.Equal) {
 			told = fit
 			l.send(ctx, event{fold: func() { l.relief.fit = fit }})
 		}
+		due, round := tick.C, (chan struct{})(nil)
+		if len(nodes) == 0 {
+			due, round = nil, l.bearings
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-round:
+		case <-due:
 		}
 	}
 }
@@ -181,6 +192,9 @@ func rivals(cfg *config.Config, node string, st *bearing) []config.Node {
 }
 
 func (l *loop) askFit(ctx context.Context, nodes []config.Node) fitness {
+	if len(nodes) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, fitInterval)
 	defer cancel()
 	said := make(chan *status.Report, len(nodes))

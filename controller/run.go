@@ -100,6 +100,7 @@ func New(opts Options) *Controller {
 		askNode:   askNode,
 		inbox:     make(chan event, inboxSize),
 		offers:    make(chan struct{}, 1),
+		bearings:  make(chan struct{}, 1),
 		in: Input{
 			Node: opts.Node, RunDir: opts.RunDir, FRR: routing.FRR{Attach: opts.AttachFRR}, Hosts: make(map[string]discovery.Snapshot), Answered: make(map[string]*Answers),
 		},
