@@ -250,16 +250,3 @@ func (s *Source) Follow(ctx context.Context, changed chan<- struct{}, outside fu
 func (s *Source) pause() time.Duration {
 	return time.Duration(float64(s.opts.Interval) * (0.8 + 0.4*rand.Float64()))
 }
-
-// Checkout fetches a source once, into dir, and gives the directory of the
-// configuration below it. It is for commands; the controller follows a [Source].
-func Checkout(ctx context.Context, u URL, access Access, dir string) (config.Dir, error) {
-	s, err := NewSource(Options{URL: u, Access: access, Dir: dir})
-	if err != nil {
-		return "", err
-	}
-	if err := s.Sync(ctx); err != nil {
-		return "", err
-	}
-	return config.Dir(s.newest().dir), nil
-}
