@@ -1,11 +1,13 @@
 package controller
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -227,8 +229,9 @@ func TestProbeVia(t *testing.T) {
 				}
 				return &pair, nil
 			}})
-			_ = inner.Handshake()
-			_, _ = io.WriteString(inner, "HTTP/1.1 204 No Content\r\n\r\n")
+			if _, err := http.ReadRequest(bufio.NewReader(inner)); err == nil {
+				_, _ = io.WriteString(inner, "HTTP/1.1 204 No Content\r\n\r\n")
+			}
 			inner.Close()
 		}
 	}()
