@@ -180,7 +180,7 @@ func TestE2ESecurity(t *testing.T) {
 	c := wanted(prefix("203.0.113.10/32"))
 	fault := func(want string) {
 		t.Helper()
-		took := l.Eventually(want, 15*time.Second, func() bool { return strings.Contains(s.Peers()["edge"].Error, want) })
+		took := l.Eventually(want, 40*time.Second, func() bool { return strings.Contains(s.Peers()["edge"].Error, want) })
 		t.Logf("%q after %s", s.Peers()["edge"].Error, took)
 	}
 	change := func(f func(*routing.Peer)) {

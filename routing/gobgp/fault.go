@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"net/netip"
 	"sync"
 	"syscall"
@@ -89,6 +90,11 @@ func (b *bridge) write(level slog.Level, msg string, fields log.Fields) {
 	b.log.Log(context.Background(), level, "gobgp: "+msg, attributes...)
 }
 
+// silence ends a session whose router is away. A router whose listener asks for
+// ttl_security may still take the first packets of a peer without it, so that
+// the session comes up and is silent from then on.
+const silence = "hold time expired: nothing heard from the router; if that repeats, compare ttl_security on both sides"
+
 // explain turns a message of GoBGP about a peer into a reason; "" = not a reason.
 func explain(msg string, f log.Fields) string {
 	switch msg {
@@ -98,13 +104,16 @@ func explain(msg string, f log.Fields) string {
 	case "received notification":
 		return "the router closed the session: " + notification(f)
 	case "sent notification":
-		if text := notification(f); text != "" {
+		switch text := notification(f); {
+		case strings.HasPrefix(text, "code 4("): // said by "hold timer expired"
+			return silence
+		case text != "":
 			return "closed the session: " + text
 		}
 	case "prefix limit reached":
 		return "closed the session: the router sends more prefixes than any table has; nothing is imported here, so let it send none"
 	case "hold timer expired":
-		return "hold time expired: nothing heard from the router"
+		return silence
 	}
 	return ""
 }
