@@ -104,6 +104,7 @@ func TestExplain(t *testing.T) {
 		{"sent notification", log.Fields{"Data": bgp.NewMessageError(2, 2, nil, "")}, "ASNs configured here and there differ"},
 		{"sent notification", log.Fields{"Data": "?"}, ""},
 		{"hold timer expired", nil, "hold time expired"},
+		{"sent notification", log.Fields{"Data": bgp.NewMessageError(4, 0, nil, "")}, "compare ttl_security"},
 		{"Add a peer configuration", nil, ""},
 	} {
 		got := explain(test.msg, test.fields)

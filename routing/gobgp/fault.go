@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"net/netip"
+	"strings"
 	"sync"
 	"syscall"
 
