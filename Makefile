@@ -42,7 +42,7 @@ unit: ## tests that need neither root nor daemons
 
 e2e: ## tests on real daemons, but for the image and most of the fault matrix; RUN=TestScale for one
 	@e2e/image/setup.sh
-	VIPILOT_E2E=1 go test -count=1 -p 1 -timeout 30m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^($(APART))$$' ./...)
+	VIPILOT_E2E=1 go test -count=1 -p 2 -timeout 30m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^($(APART))$$' ./...)
 
 e2e-image: setup ## build the container image and run the nodes from it; upgrade nodes of the previous release
 	@e2e/image/setup.sh
@@ -50,8 +50,7 @@ e2e-image: setup ## build the container image and run the nodes from it; upgrade
 
 e2e-haproxy3: ## what touches HAProxy, again on the 3.0 of Debian 13
 	@e2e/trixie/setup.sh
-	VIPILOT_E2E=1 VIPILOT_E2E_HAPROXY=$(CURDIR)/e2e/trixie/haproxy go test -count=1 -timeout 10m ./haproxy
-	PATH=$(CURDIR)/e2e/trixie:$$PATH VIPILOT_E2E=1 go test -count=1 -timeout 15m -run '$(HAPROXY3)' ./e2e
+	PATH=$(CURDIR)/e2e/trixie:$$PATH VIPILOT_E2E=1 VIPILOT_E2E_HAPROXY=$(CURDIR)/e2e/trixie/haproxy go test -count=1 -p 2 -timeout 15m -run 'TestE2E|$(HAPROXY3)' ./haproxy ./e2e
 
 faults: setup ## the whole fault matrix on real daemons; prints the table and writes docs/faults.md
 	VIPILOT_E2E=1 VIPILOT_FAULTS=all go test -count=1 -v -timeout 90m ./e2e/faults -write
