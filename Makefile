@@ -2,11 +2,11 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 20s
 DEB_ARCH ?= $(shell go env GOARCH)
-HAPROXY3 := TestFirstRequest|TestScale|TestRollingReplacement|TestDrainKeepsRequests|TestDrainByHand|TestControllerKill|TestNewServiceUnderLoad|TestCertificateFile|TestACME|TestNothingLost|TestTierScale
+DEBIAN13 := TestFirstRequest|TestScale|TestRollingReplacement|TestDrainKeepsRequests|TestDrainByHand|TestControllerKill|TestNewServiceUnderLoad|TestCertificateFile|TestACME|TestNothingLost|TestTierScale
 APART := TestImage|TestSideCar|TestUpgrade
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help setup build test man deb image release reproduce audit licences unit e2e e2e-image e2e-haproxy3 demo demo-down faults bench bench-scale fuzz lint golden screenshots docs clean
+.PHONY: help setup build test man deb image release reproduce audit licences unit e2e e2e-image e2e-debian13 demo demo-down faults bench bench-scale fuzz lint golden screenshots docs clean
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
@@ -19,7 +19,7 @@ build: ## build the static binary bin/vipilot
 
 test: setup lint ## everything but the image and most of the fault matrix; fails, and never skips, where something cannot run
 	go test -race -timeout 10m ./...
-	@$(MAKE) --no-print-directory e2e e2e-haproxy3
+	@$(MAKE) --no-print-directory e2e e2e-debian13
 
 man: build ## manual pages and shell completions, in bin/
 	bin/vipilot man -o bin
@@ -48,9 +48,10 @@ e2e-image: setup ## build the container image and run the nodes from it; upgrade
 	@e2e/image/setup.sh
 	VIPILOT_E2E=1 go test -count=1 -v -timeout 30m -run '^($(APART))$$' ./e2e
 
-e2e-haproxy3: ## what touches HAProxy, again on the 3.0 of Debian 13
+e2e-debian13: ## what touches HAProxy or FRR, again on Debian 13's 3.0 and 10.3
 	@e2e/trixie/setup.sh
-	PATH=$(CURDIR)/e2e/trixie:$$PATH VIPILOT_E2E=1 VIPILOT_E2E_HAPROXY=$(CURDIR)/e2e/trixie/haproxy go test -count=1 -p 2 -timeout 15m -run 'TestE2E|$(HAPROXY3)' ./haproxy ./e2e
+	PATH=$(CURDIR)/e2e/trixie:$$PATH VIPILOT_E2E=1 VIPILOT_E2E_HAPROXY=$(CURDIR)/e2e/trixie/haproxy VIPILOT_E2E_ROOT=$${VIPILOT_TRIXIE:-/var/cache/vipilot/trixie} \
+	    go test -count=1 -p 2 -timeout 15m -run 'TestE2E|$(DEBIAN13)' ./e2e ./haproxy ./routing/frr
 
 faults: setup ## the whole fault matrix on real daemons; prints the table and writes docs/faults.md
 	VIPILOT_E2E=1 VIPILOT_FAULTS=all go test -count=1 -v -timeout 90m ./e2e/faults -write

@@ -119,7 +119,7 @@ func (s *Speaker) run(d *daemon) (up bool, err error) {
 		s.log.Info("daemon adopted", "daemon", d.name, "pid", d.process.PID)
 	} else if !errors.Is(err, supervise.ErrNotRunning) {
 		return false, err
-	} else if d.name != "zebra" && !s.hasZebra() {
+	} else if !s.mayStart(d.name) {
 		return false, nil
 	} else if wait := d.pause - time.Since(d.begun); wait > 0 {
 		time.AfterFunc(wait, s.poke)
@@ -265,11 +265,14 @@ func (s *Speaker) end(ctx context.Context, name string, d *daemon, frr routing.F
 	err := d.process.Stop(syscall.SIGTERM, 2*time.Second)
 	_ = os.Remove(filepath.Join(s.opts.RunDir, name+".json"))
 	_ = os.Remove(s.toldFile(name))
+	if name == "mgmtd" {
+		s.tidy()
+	}
 	return true, err
 }
 
 // hasRecords: an earlier speaker may have left daemons running.
 func (s *Speaker) hasRecords() bool {
-	found, _ := filepath.Glob(filepath.Join(s.opts.RunDir, "*.told.json"))
+	found, _ := filepath.Glob(filepath.Join(s.opts.RunDir, "*.json"))
 	return len(found) > 0
 }

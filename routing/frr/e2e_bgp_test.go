@@ -75,6 +75,7 @@ func TestE2EBGP(t *testing.T) {
 		n, _ := all[who]["connectionsEstablished"].(float64)
 		return n
 	}
+	edge, six := established(routingtest.Node), established(routingtest.Node6) // a router may close what both began at once
 	// An attribute, a prefix, what is added for a peer: no session is touched.
 	low := uint32(5)
 	want.Prefixes = pfx("203.0.113.10/32", "2001:db8::10/128")
@@ -87,16 +88,16 @@ func TestE2EBGP(t *testing.T) {
 		return strings.Contains(seen, `"metric":15`) && strings.Contains(seen, "65010:7") && !l.HasRoute("203.0.113.11")
 	})
 	t.Logf("changed attributes seen after %s; uptime unbroken: edge %v, six %v", took, established(routingtest.Node), established(routingtest.Node6))
-	if established(routingtest.Node) != 1 || established(routingtest.Node6) != 1 {
+	if established(routingtest.Node) != edge || established(routingtest.Node6) != six {
 		t.Error("a session was touched")
 	}
 	// Another hold time: that session starts anew, the other does not.
 	want.Peers = slices.Clone(want.Peers) // what Set was given is not ours to change
 	want.Peers[1].HoldTime = 12 * time.Second
 	keep(t, l, s, want)
-	took = l.Eventually("six again", 20*time.Second, func() bool { return established(routingtest.Node6) == 2 && up() })
+	took = l.Eventually("six again", 20*time.Second, func() bool { return established(routingtest.Node6) > six && up() })
 	t.Logf("another hold time: that session again after %s", took)
-	if established(routingtest.Node) != 1 {
+	if established(routingtest.Node) != edge {
 		t.Error("edge was touched")
 	}
 	pid := pidOf(t, s, "bgpd")

@@ -58,7 +58,7 @@ func ownerOf(c directive) string {
 		return ""
 	}
 	for mark, daemon := range map[string]string{
-		" vipilot-zebra": "zebra", " vipilot-ospf4": "ospfd", " vipilot-ospf6": "ospf6d", " vipilot-bgp": "bgpd", " vipilot-to-": "bgpd",
+		" vipilot-ospf4": "ospfd", " vipilot-ospf6": "ospf6d", " vipilot-bgp": "bgpd", " vipilot-to-": "bgpd",
 	} {
 		if strings.Contains(top, mark) {
 			return daemon

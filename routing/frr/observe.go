@@ -1,6 +1,7 @@
 package frr
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -68,7 +69,7 @@ func (s *Speaker) look(ctx context.Context) observation {
 		for _, n := range list {
 			link, _, _ := strings.Cut(n.Interface, ":")
 			seen.neighbors[id+" "+link] = routing.NeighborState{
-				Interface: link, Version: 2, State: ospfState(n.State), BFD: s.ospfBFD(seen.bfd, n.Address),
+				Interface: link, Version: 2, State: ospfState(cmp.Or(n.State, n.OldState)), BFD: s.ospfBFD(seen.bfd, cmp.Or(n.Address, n.OldAddress)),
 			}
 		}
 	}
@@ -93,9 +94,11 @@ type (
 		Local  string `json:"hostLocal"`
 	}
 	ospfNeighbor struct {
-		State     string `json:"state"`
-		Address   string `json:"address"`
-		Interface string `json:"ifaceName"`
+		State      string `json:"nbrState"`
+		Address    string `json:"ifaceAddress"`
+		Interface  string `json:"ifaceName"`
+		OldState   string `json:"state"`   // FRR 8
+		OldAddress string `json:"address"` // FRR 8
 	}
 	ospf6Neighbor struct {
 		ID        string `json:"neighborId"`

@@ -41,7 +41,7 @@ type Speaker struct {
 }
 
 // The daemons, in the order in which they are started and told things.
-var order = []string{"zebra", "bfdd", "bgpd", "ospfd", "ospf6d"}
+var order = []string{"mgmtd", "zebra", "bfdd", "bgpd", "ospfd", "ospf6d"}
 
 var _ routing.Speaker = (*Speaker)(nil)
 
@@ -107,7 +107,7 @@ func (s *Speaker) set(ctx context.Context, want routing.Config) (changed bool, e
 	ready, errs := s.afterZebra(), []error(nil)
 	for _, name := range order {
 		lines := forDaemon(name, all)
-		if !needs(want, name, lines) {
+		if !s.needs(want, name, lines) {
 			stopped, err := s.dismiss(ctx, name, want.FRR)
 			changed, errs = changed || stopped, append(errs, err)
 			continue
@@ -130,9 +130,12 @@ func (s *Speaker) set(ctx context.Context, want routing.Config) (changed bool, e
 	return changed, err
 }
 
-// needs: zebra is behind all the others.
-func needs(want routing.Config, name string, lines []directive) bool {
-	if name == "zebra" {
+// needs: zebra is behind all the others, and mgmtd behind zebra.
+func (s *Speaker) needs(want routing.Config, name string, lines []directive) bool {
+	switch name {
+	case "mgmtd":
+		return want.NeedsFRR() && !want.FRR.Attach && s.hasMgmtd()
+	case "zebra":
 		return want.NeedsFRR() && !want.FRR.Attach
 	}
 	return len(lines) > 0
@@ -167,7 +170,7 @@ func (s *Speaker) Close() error {
 	}
 	var wait sync.WaitGroup
 	failed := make([]error, len(order))
-	for i, name := range slices.Backward(order) { // zebra last of all
+	for i, name := range slices.Backward(order) { // zebra last of all, and mgmtd
 		if name == "zebra" {
 			wait.Wait()
 		}

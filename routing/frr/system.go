@@ -23,23 +23,34 @@ const systemDir = "/var/run/frr"
 // programs are the directories that distributions keep the daemons in.
 var programs = []string{"/usr/lib/frr", "/usr/libexec/frr", "/usr/local/sbin", "/usr/sbin"}
 
+// program finds one of FRR's daemons.
+func program(name string) (path string, ok bool) {
+	for _, place := range programs {
+		path = filepath.Join(place, name)
+		if _, err := os.Stat(path); err == nil {
+			return path, true
+		}
+	}
+	return "", false
+}
+
 // spec says how one of our own daemons is started: nothing of the system's
 // configuration is read, nothing listens on TCP, and no BGP port is taken.
 func (s *Speaker) spec(name, record string) (supervise.Spec, error) {
 	dir := s.opts.RunDir
-	spec := supervise.Spec{Record: record, Log: filepath.Join(dir, name+".log"), Dir: "/"}
-	for _, place := range programs {
-		if _, err := os.Stat(filepath.Join(place, name)); err == nil {
-			spec.Path = filepath.Join(place, name)
-			break
-		}
+	path, ok := program(name)
+	if !ok {
+		return supervise.Spec{}, fmt.Errorf("start %s: FRR is not installed (looked in %v)", name, programs)
 	}
-	if spec.Path == "" {
-		return spec, fmt.Errorf("start %s: FRR is not installed (looked in %v)", name, programs)
-	}
-	spec.Args = []string{
+	spec := supervise.Spec{Path: path, Record: record, Log: filepath.Join(dir, name+".log"), Dir: "/", Args: []string{
 		"-z", filepath.Join(dir, "zserv.api"), "--vty_socket", dir, "-i", filepath.Join(dir, name+".pid"),
-		"-f", filepath.Join(dir, "empty.conf"), "-P", "0", "--log", "stdout", "--log-level", "warnings",
+		"-P", "0", "--log", "stdout", "--log-level", "warnings",
+	}}
+	if name != "mgmtd" { // which knows no such option
+		spec.Args = append(spec.Args, "-f", filepath.Join(dir, "empty.conf"))
+	}
+	if s.hasMgmtd() {
+		spec.Args = append(spec.Args, "-N", s.space())
 	}
 	switch name {
 	case "bgpd":
@@ -87,6 +98,15 @@ func (s *Speaker) prepareDir(want routing.Config) error {
 		}
 		if parent == "/" || parent == "." {
 			break
+		}
+	}
+	if s.hasMgmtd() {
+		rooms := s.rooms()
+		if err := os.MkdirAll(rooms[0], 0o755); err != nil {
+			return fmt.Errorf("make a place for FRR's sockets: %w", err)
+		}
+		if err := os.Chown(rooms[0], uid, gid); err != nil {
+			return err
 		}
 	}
 	empty := filepath.Join(dir, "empty.conf")

@@ -11,13 +11,24 @@ import (
 // the ten seconds after which these look for the next zebra.
 const handOver = 2 * time.Second
 
-// hasZebra reports whether zebra answers. Only then the others are started:
-// one that does not find it looks again after ten seconds, and sees neither
-// interfaces nor neighbors until then.
-func (s *Speaker) hasZebra() bool {
+// mayStart reports whether the daemon that another looks for at its start
+// answers. One that does not find zebra looks again after ten seconds, and sees
+// neither interfaces nor neighbors until then. A mgmtd that does not run is no
+// reason to go without zebra.
+func (s *Speaker) mayStart(name string) bool {
+	switch name {
+	case "mgmtd":
+		return true
+	case "zebra":
+		m := s.daemons["mgmtd"]
+		return m == nil || m.vty != nil || m.err != nil
+	}
 	z := s.daemons["zebra"]
 	return z != nil && z.vty != nil && !z.ended()
 }
+
+// behindZebra: it announces, or watches a session.
+func (d *daemon) behindZebra() bool { return d.name != "mgmtd" && d.name != "zebra" }
 
 // widow notes that zebra has ended under daemons that go on. Without it they
 // keep their sessions; with the next one, which they find ten seconds later,
@@ -25,7 +36,7 @@ func (s *Speaker) hasZebra() bool {
 // watchfrr starts all of them anew for that reason, and so do we.
 func (s *Speaker) widow() {
 	for _, d := range s.daemons {
-		if d.name != "zebra" && d.process != nil && !d.ended() {
+		if d.behindZebra() && d.process != nil && !d.ended() {
 			s.widowed = time.Now()
 			time.AfterFunc(handOver, s.poke)
 			return
@@ -55,7 +66,7 @@ func (s *Speaker) afterZebra() (settled bool) {
 	s.widowed = time.Time{}
 	var ends sync.WaitGroup
 	for name, d := range s.daemons {
-		if name != "zebra" && d.process != nil && !d.ended() {
+		if d.behindZebra() && d.process != nil && !d.ended() {
 			s.log.Info("daemon stops, for zebra is another", "daemon", name, "pid", d.process.PID)
 			ends.Go(func() { _ = d.process.Stop(syscall.SIGTERM, time.Second) }) // it has ended in any case
 		}

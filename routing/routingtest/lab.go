@@ -36,8 +36,13 @@ const (
 // Lab is the router as the test sees it from the node's namespace.
 type Lab struct{ t *testing.T }
 
+// within runs a program in another system's tree.
+const within = `set -e; mount --bind "$0" "$0"; for dir in dev proc run sys tmp; do mount --rbind "/$dir" "$0/$dir"; done; exec chroot "$0" "$@"`
+
 // Enter runs the calling test once more inside the node's namespace, where
-// the second run gets a Lab; the first gets nil and should return.
+// the second run gets a Lab; the first gets nil and should return. With
+// VIPILOT_E2E_ROOT the second run has the programs of that tree, such as the
+// FRR 10 of e2e/trixie, for node and router.
 func Enter(t *testing.T) *Lab {
 	t.Helper()
 	if os.Getenv("VIPILOT_E2E") != "1" {
@@ -49,8 +54,12 @@ func Enter(t *testing.T) *Lab {
 	unlock := lock(t)
 	defer unlock()
 	wire(t)
-	cmd := exec.CommandContext(t.Context(), "ip", "netns", "exec", nodeNS,
-		os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=120s")
+	words := []string{"netns", "exec", nodeNS}
+	if root := os.Getenv("VIPILOT_E2E_ROOT"); root != "" {
+		words = append(words, "sh", "-c", within, root) // in a mount namespace, as ip netns exec makes one
+	}
+	words = append(words, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=120s")
+	cmd := exec.CommandContext(t.Context(), "ip", words...)
 	cmd.Env = append(os.Environ(), inside+"="+t.Name())
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	out, err := cmd.CombinedOutput()
@@ -146,10 +155,14 @@ func (l *Lab) StartDaemons(configs map[string]string) {
 		}
 	}
 	chown(l.t, conf, run)
-	l.daemon("zebra", conf+"/zebra.conf")
+	if _, err := os.Stat("/usr/lib/frr/mgmtd"); err == nil { // FRR 10's zebra does nothing else but look for it
+		l.daemon("mgmtd")
+		l.Eventually("mgmtd's socket", 10*time.Second, func() bool { _, err := os.Stat(run + "/mgmtd_be.sock"); return err == nil })
+	}
+	l.daemon("zebra", "-f", conf+"/zebra.conf")
 	l.Eventually("zebra's socket", 10*time.Second, func() bool { _, err := os.Stat(run + "/zserv.api"); return err == nil })
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
-		l.daemon(name, filepath.Join(conf, name+".conf"))
+		l.daemon(name, "-f", filepath.Join(conf, name+".conf"))
 		l.Eventually(name+"'s socket", 10*time.Second, func() bool { _, err := os.Stat(run + "/" + name + ".vty"); return err == nil })
 	}
 }
@@ -167,9 +180,9 @@ func chown(t *testing.T, dirs ...string) {
 	}
 }
 
-func (l *Lab) daemon(name, config string) {
+func (l *Lab) daemon(name string, args ...string) {
 	l.t.Helper()
-	cmd := exec.Command("ip", "netns", "exec", routerNS, "/usr/lib/frr/"+name, "-N", routerNS, "-f", config, "--log", "stdout")
+	cmd := exec.Command("ip", append([]string{"netns", "exec", routerNS, "/usr/lib/frr/" + name, "-N", routerNS, "--log", "stdout"}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		l.t.Fatal(err)
