@@ -12,6 +12,10 @@ const (
 	maxLosses   = 3                // so many times the last router was lost
 	lossesCount = 20 * time.Second // within this time: it flaps, the node is deaf
 
+	// letGoFor is time enough for keepalived to see a fault and give the VIPs up;
+	// whoever takes them over does so in its own time.
+	letGoFor = 300 * time.Millisecond
+
 	peerIsUp     = "established"
 	neighborIsUp = "full"
 	bfdIsUp      = "up"
@@ -31,13 +35,15 @@ type hearing struct {
 	since time.Time // when the present facts became different from deaf; zero = they are not
 
 	losses [maxLosses]time.Time // the latest, the oldest first
+	letGo  time.Time            // until then the VIPs are to be given up, and not only left to whoever preempts
 }
 
 // facts are what there is to hear with.
 type facts struct {
 	needed bool // routers are to be told of something, now or later
 	router bool // a peer or an OSPF neighbor is there
-	cut    bool // BFD has lost a peer, which leaves no doubt
+	cut    bool // BFD has lost a peer, or FRR has ended, which leaves no doubt
+	ended  bool // it is FRR that has ended: routers are well, and hear other nodes
 }
 
 // listen takes the facts of this moment.
@@ -52,12 +58,15 @@ func (h *hearing) listen(f facts, now time.Time) {
 		h.since = time.Time{}
 	case !f.router && f.cut:
 		h.deaf, h.since = true, time.Time{}
+		if f.ended {
+			h.letGo = now.Add(letGoFor)
+		}
 	case h.since.IsZero():
 		h.since = now
 		if !f.router && h.flaps(now) {
 			h.deaf, h.since = true, time.Time{}
 		}
-	case h.due(now):
+	case h.late(now):
 		h.deaf, h.since = !f.router, time.Time{}
 	}
 }
@@ -74,8 +83,25 @@ func heir(restart time.Duration, now time.Time) hearing {
 	return hearing{heard: true, until: now.Add(max(restart, succession))}
 }
 
+// track is what keepalived is to be told of this moment.
+func (h *hearing) track(now time.Time) string {
+	switch {
+	case !h.deaf:
+		return trackGood
+	case now.Before(h.letGo):
+		return trackFault
+	}
+	h.letGo = time.Time{}
+	return trackBad
+}
+
 // due reports whether it is time to listen again though nothing happened.
 func (h *hearing) due(now time.Time) bool {
+	return h.late(now) || !h.letGo.IsZero() && !now.Before(h.letGo)
+}
+
+// late reports whether the facts have been different for long enough.
+func (h *hearing) late(now time.Time) bool {
 	after := deafAfter
 	if h.deaf {
 		after = trustAfter
@@ -93,7 +119,10 @@ func (w *watchdog) facts() facts {
 	}
 	f := factsOf(w.want.Routing, peers, w.frr.Neighbors(), w.bfd)
 	if w.frr.Failing() { // it is about to end all sessions
-		f.router, f.cut = false, true
+		f.router, f.cut, f.ended = false, true, true
+	}
+	if w.frr.Mute() {
+		f.cut, f.ended = true, true
 	}
 	return f
 }
@@ -122,15 +151,12 @@ func factsOf(want routing.Config, peers map[string]routing.PeerState, neighbors 
 
 // writeSpeakerTrack tells keepalived of a node that nobody hears.
 func (w *watchdog) writeSpeakerTrack() {
-	was := w.hearing.deaf
-	w.hearing.listen(w.facts(), time.Now())
+	was, now := w.hearing.deaf, time.Now()
+	w.hearing.listen(w.facts(), now)
 	if w.hearing.deaf != was {
 		w.log.Warn("routers", "heard", !w.hearing.deaf)
 	}
-	value := trackGood
-	if w.hearing.deaf {
-		value = trackBad
-	}
+	value := w.hearing.track(now)
 	if value == w.speakerTrack {
 		return
 	}

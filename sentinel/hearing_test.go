@@ -51,6 +51,39 @@ func TestHearing(t *testing.T) {
 	if h.listen(facts{needed: true, cut: true}, now); !h.deaf {
 		t.Error("BFD is not believed at once")
 	}
+	if h.track(now) != trackBad {
+		t.Error("the VIPs are given up, though other nodes may have lost the router as well")
+	}
+}
+
+// TestHearingLetsGo: where it is the node's own FRR that has ended, VIPs are
+// given up for a moment, and once.
+func TestHearingLetsGo(t *testing.T) {
+	h, now := hearing{heard: true}, time.Unix(0, 0)
+	for _, step := range []struct {
+		what  string
+		after time.Duration
+		facts facts
+		track string
+	}{
+		{"routers hear the node", 0, facts{needed: true, router: true}, trackGood},
+		{"FRR ends", time.Second, facts{needed: true, cut: true, ended: true}, trackFault},
+		{"and starts", letGoFor - time.Millisecond, facts{needed: true, cut: true, ended: true}, trackFault},
+		{"others have the VIPs", time.Millisecond, facts{needed: true, cut: true, ended: true}, trackBad},
+		{"a session stands again", time.Second, facts{needed: true, router: true}, trackBad},
+		{"not for long enough", trustAfter - time.Millisecond, facts{needed: true, router: true}, trackBad},
+		{"it is trusted", time.Millisecond, facts{needed: true, router: true}, trackGood},
+		{"FRR ends, and another speaker is heard", time.Second, facts{needed: true, router: true, cut: true, ended: true}, trackGood},
+	} {
+		now = now.Add(step.after)
+		if due := h.due(now); due != (step.track == trackBad && !h.letGo.IsZero() || step.what == "it is trusted") {
+			t.Errorf("%s: due %v", step.what, due)
+		}
+		h.listen(step.facts, now)
+		if got := h.track(now); got != step.track {
+			t.Errorf("%s: track file %q, want %q", step.what, got, step.track)
+		}
+	}
 }
 
 // TestFacts: a router counts that is told of the VIPs, by the protocol they are

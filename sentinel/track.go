@@ -11,6 +11,9 @@ import (
 const (
 	trackGood = "0\n"
 	trackBad  = "1\n"
+	// trackFault is for the file of a weight: twice the weight is below all
+	// priorities, which is a fault, while the weight itself is none.
+	trackFault = "2\n"
 )
 
 // writeTrack changes the file in place, in one write of constant length, so

@@ -99,6 +99,13 @@ func TestSpeakerTrack(t *testing.T) {
 	deaf(0, "0\n")
 	eventually(t, "back", func() bool { return a.is("public", Master) && b.is("public", Backup) })
 	t.Logf("four moves, %d pings lost", lost())
+	lost = probing(t, "203.0.113.10")
+	deaf(0, "2\n") // too much for any priority
+	took := eventually(t, "given up", func() bool { return b.is("public", Master) && a.is("public", Fault) })
+	deaf(0, "1\n")
+	eventually(t, "a backup again", func() bool { return a.is("public", Backup) })
+	quiet(t, "still the other node's", func() bool { return b.is("public", Master) })
+	t.Logf("given up: moved after %v, %d of the pings of then lost", took, lost())
 }
 
 // TestRelief: an announced VIP that does not preempt goes to the other node

@@ -76,7 +76,7 @@ func modes() []mode {
 	return []mode{
 		{
 			name: "VRRP", about: "a VIP on the local network, taken over by gratuitous ARP; advert 100 ms",
-			vip: "local", address: "10.77.0.100",
+			vip: "local", address: "10.77.0.100", smallDisks: true,
 			fleet: []string{"vips:\n", "vips:\n  local: {addresses: [10.77.0.100], ha: vrrp, nodes: [lb1, lb2], vrrp: {advert_interval: 100ms, preempt_delay: 1s}}\n"},
 		},
 		{
@@ -106,7 +106,7 @@ func modes() []mode {
 		},
 		{
 			name: "anycast+BGP, BIRD", about: "both nodes announce by GoBGP to BIRD with its own defaults for graceful restart; no BFD, hold time 3 s",
-			vip: "any", address: "203.0.113.53", protocol: "bird", anycast: true,
+			vip: "any", address: "203.0.113.53", protocol: "bird", anycast: true, smallDisks: true,
 			fleet: []string{"vips:\n", anyVIP}, router: useBIRD,
 		},
 	}

@@ -88,7 +88,7 @@ func ofEverythingElse() []fault {
 		},
 		{
 			name: "1,000 container restarts", about: "20 containers of one engine restart 1,000 times within a minute (a simulated engine; no machine of ours starts real ones that fast)",
-			in: func(m mode) bool { return m.protocol == "bgp" && !m.frr }, bound: nothing, steady: true,
+			bound: nothing, steady: true,
 			strike: frenzy,
 			heal:   func(s *scene) { s.must(s.WriteConfig(s.config())); s.whole() },
 		},

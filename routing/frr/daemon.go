@@ -105,6 +105,8 @@ func (s *Speaker) run(d *daemon) (up bool, err error) {
 		d.hangUp()
 		if d.name == "zebra" {
 			s.widow()
+		} else {
+			s.silenced(d.name)
 		}
 		d.process, d.have, d.announced = nil, nil, nil
 		if d.pause = min(max(2*d.pause, backoffMin), backoffMax); time.Since(d.begun) > steady {
@@ -239,6 +241,7 @@ func (s *Speaker) remember(d *daemon, lines []directive) error {
 func (s *Speaker) dismiss(ctx context.Context, name string, frr routing.FRR) (bool, error) {
 	d := s.daemons[name]
 	delete(s.daemons, name)
+	delete(s.mute, name)
 	return s.end(ctx, name, d, frr)
 }
 

@@ -43,6 +43,7 @@ func (s *Speaker) observe(ctx context.Context) {
 				s.poke()
 			}
 			s.seen = seen
+			s.hear()
 		}
 		s.mu.Unlock()
 	}

@@ -1,0 +1,63 @@
+package frr
+
+import "maps"
+
+// The daemons that have sessions with routers, by the protocol of a neighbor;
+// BGP has peers instead.
+var speakers = map[string]int{"ospfd": 2, "ospf6d": 3, "bgpd": 0}
+
+// silenced notes that a daemon has ended by itself. Its sessions have ended with
+// it, which is known at once and not only when somebody looks again.
+func (s *Speaker) silenced(name string) {
+	if !s.heardBy(name) {
+		return
+	}
+	s.mute[name] = true
+	if name == "bgpd" {
+		s.seen.peers = s.peerStates(nil, s.seen.bfd)
+		return
+	}
+	left := maps.Clone(s.seen.neighbors)
+	for key, n := range left {
+		if n.Version == speakers[name] {
+			delete(left, key)
+		}
+	}
+	s.seen.neighbors = left
+}
+
+// heardBy reports whether a daemon has a session with any router.
+func (s *Speaker) heardBy(name string) bool {
+	version, ok := speakers[name]
+	if !ok {
+		return false
+	}
+	for _, p := range s.seen.peers {
+		if name == "bgpd" && p.State == "established" {
+			return true
+		}
+	}
+	for _, n := range s.seen.neighbors {
+		if n.Version == version && n.State == "full" {
+			return true
+		}
+	}
+	return false
+}
+
+// hear takes note of the sessions that stand again.
+func (s *Speaker) hear() {
+	for name := range s.mute {
+		if s.heardBy(name) {
+			delete(s.mute, name)
+		}
+	}
+}
+
+// Mute reports that a daemon has ended under its sessions, and that the one that
+// was started in its place has none yet: routers have dropped what it announced.
+func (s *Speaker) Mute() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.mute) > 0
+}
