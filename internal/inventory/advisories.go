@@ -14,7 +14,7 @@ import (
 // could take, and do not hold for vipilot. docs/security.md tells them to users;
 // each has to go as soon as govulncheck does not find it any more.
 var accepted = map[string]string{
-	"GO-2026-4736": "GoBGP: an UPDATE with a short NEXT_HOP panics only with treat-as-withdraw (RFC 7606), which vipilot leaves off: the session is reset (TestE2EHostilePeer)",
+	"GO-2026-4736": "GoBGP: an UPDATE with a short NEXT_HOP panics only with treat-as-withdraw (RFC 7606), which vipilot leaves off; nor does GoBGP get to read an UPDATE (TestSieve)",
 	"GO-2026-4883": "Moby: plugin privileges, in the daemon; vipilot links the client alone",
 	"GO-2026-4887": "Moby: AuthZ plugins, in the daemon; vipilot links the client alone",
 }

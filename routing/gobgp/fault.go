@@ -60,6 +60,7 @@ func (f *faults) reset() {
 type bridge struct {
 	log    *slog.Logger
 	faults *faults
+	graft  *graft
 }
 
 var _ log.Logger = (*bridge)(nil)
@@ -76,8 +77,11 @@ func (b *bridge) GetLevel() log.LogLevel         { return log.DebugLevel }
 func (b *bridge) write(level slog.Level, msg string, fields log.Fields) {
 	key, _ := fields["Key"].(string)
 	if peer, err := netip.ParseAddr(key); err == nil {
-		if text := explain(msg, fields); text != "" && b.faults.set(peer, text) {
-			b.log.Warn("peer is not established", "peer", peer, "err", text)
+		if isTurn(msg, fields) {
+			b.graft.join(key, peer)
+		}
+		if text := explain(msg, fields); text != "" {
+			b.report(peer, text)
 		}
 	}
 	if !b.log.Enabled(context.Background(), level) {
@@ -95,6 +99,13 @@ func (b *bridge) write(level slog.Level, msg string, fields log.Fields) {
 // the session comes up and is silent from then on.
 const silence = "hold time expired: nothing heard from the router; if that repeats, compare ttl_security on both sides"
 
+// report keeps why a peer is not established, and logs it when it is new.
+func (b *bridge) report(peer netip.Addr, why string) {
+	if b.faults.set(peer, why) {
+		b.log.Warn("peer is not established", "peer", peer, "err", why)
+	}
+}
+
 // explain turns a message of GoBGP about a peer into a reason; "" = not a reason.
 func explain(msg string, f log.Fields) string {
 	switch msg {
@@ -110,8 +121,6 @@ func explain(msg string, f log.Fields) string {
 		case text != "":
 			return "closed the session: " + text
 		}
-	case "prefix limit reached":
-		return "closed the session: the router sends more prefixes than any table has; nothing is imported here, so let it send none"
 	case "hold timer expired":
 		return silence
 	}

@@ -18,7 +18,7 @@ import (
 const connectRetry = 1
 
 func (s *Speaker) add(ctx context.Context, n session, restarting bool) error {
-	if err := s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: n.api(restarting, s.most)}); err != nil {
+	if err := s.server.AddPeer(ctx, &api.AddPeerRequest{Peer: n.api(restarting)}); err != nil {
 		return fmt.Errorf("add peer %s: %w", n.Address, err)
 	}
 	s.have.sessions[n.Address] = n
@@ -36,16 +36,8 @@ func (s *Speaker) drop(ctx context.Context, address netip.Addr) error {
 	return nil
 }
 
-// mostPrefixes bounds the memory that a router can make us use: GoBGP keeps what
-// it refuses, with about 500 bytes a prefix. A whole table of the Internet (a
-// million of IPv4 and a quarter of IPv6) still fits, so that a leak on the
-// router costs memory here, and not the session.
-func mostPrefixes() map[*api.Family]uint32 {
-	return map[*api.Family]uint32{family4: 1_500_000, family6: 500_000}
-}
-
-// api is the session in GoBGP's words; most is how many prefixes the router may send.
-func (n session) api(restarting bool, most map[*api.Family]uint32) *api.Peer {
+// api is the session in GoBGP's words.
+func (n session) api(restarting bool) *api.Peer {
 	hold := n.HoldTime
 	if hold == 0 {
 		hold = routing.DefaultHoldTime
@@ -78,7 +70,6 @@ func (n session) api(restarting bool, most map[*api.Family]uint32) *api.Peer {
 	for _, family := range n.families() {
 		p.AfiSafis = append(p.AfiSafis, &api.AfiSafi{
 			Config:            &api.AfiSafiConfig{Family: family, Enabled: true},
-			PrefixLimits:      &api.PrefixLimit{Family: family, MaxPrefixes: most[family]},
 			MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: n.restart > 0}},
 		})
 	}

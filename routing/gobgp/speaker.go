@@ -38,7 +38,6 @@ type Speaker struct {
 	api     *readOnlyAPI
 	faults  *faults
 	changes chan struct{}
-	most    map[*api.Family]uint32 // prefixes that a router may send
 
 	mu        sync.Mutex // held over every change; never taken by a callback of the server's own goroutine
 	closed    bool
@@ -66,9 +65,10 @@ func New(opts Options) (*Speaker, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Speaker{log: log.With("component", "speaker"), changes: make(chan struct{}, 1), most: mostPrefixes()}
+	s := &Speaker{log: log.With("component", "speaker"), changes: make(chan struct{}, 1)}
 	s.faults = newFaults(s.poke)
-	options := []server.ServerOption{server.LoggerOption(&bridge{log: s.log, faults: s.faults})}
+	logger := &bridge{log: s.log, faults: s.faults}
+	options := []server.ServerOption{server.LoggerOption(logger)}
 	if opts.APISocket != "" {
 		var err error
 		if s.api, err = newReadOnlyAPI(opts.APISocket); err != nil {
@@ -77,6 +77,10 @@ func New(opts Options) (*Speaker, error) {
 		options = append(options, s.api.options()...)
 	}
 	s.server = server.NewBgpServer(options...)
+	var err error
+	if logger.graft, err = newGraft(s.server, logger.report); err != nil {
+		return nil, err
+	}
 	go s.server.Serve()
 	return s, nil
 }
