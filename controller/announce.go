@@ -108,6 +108,8 @@ func silence(in Input, node config.Node, vip config.VIP, d *Desired) string {
 	switch {
 	case in.Stage == Leaving:
 		return "the controller is leaving"
+	case in.Stage == Returning && vip.HA != config.VRRP:
+		return "node " + node.Name + " is coming into service"
 	case in.Stage != InService && in.Stage != Reconnecting && vip.HA != config.VRRP: // the holder of a VRRP VIP announces it as long as it has it
 		return "node " + node.Name + " is being drained"
 	}

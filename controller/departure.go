@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 	"github.com/vipilot/vipilot/vrrp"
 )
 
-// Stage is how far this node is on its way out of service. Each step leaves
+// Stage is how far this node is on its way out of service, or back. Each step leaves
 // traffic a way before it closes the next one, see docs/decisions/0009.
 type Stage string
 
@@ -29,6 +28,9 @@ const (
 	// Yielding: any other node may have the VRRP VIPs. This one serves and
 	// announces what nobody takes.
 	Yielding Stage = "yielding"
+	// Returning: wanted in service again, or for the first time. The others are
+	// told, and as to traffic nothing is changed until they are ready.
+	Returning Stage = "returning"
 	// Leaving: the controller ends, and nothing is announced any more.
 	Leaving Stage = "leaving"
 )
@@ -58,8 +60,11 @@ func (l *loop) depart(ctx context.Context) {
 	switch {
 	case l.in.Stage == Leaving:
 	case !d.ending && !l.wantedOut():
-		step(InService)
+		l.comeBack(ctx, step)
 	case l.in.Stage == Yielding:
+	case l.in.Stage == Returning:
+		l.stopAsking()
+		step(Yielding)
 	case l.in.Stage == InService && !l.carriesTraffic():
 		step(Yielding)
 	case l.in.Stage == InService && l.sharesPrefixes():
@@ -104,15 +109,7 @@ func (l *loop) reconnects(now time.Time) time.Duration {
 // sharesPrefixes reports whether this node announces what others may announce
 // at the same time.
 func (l *loop) sharesPrefixes() bool {
-	state, _ := l.router.State()
-	for _, vip := range l.in.Config.VIPs {
-		if vip.HA != config.VRRP && slices.ContainsFunc(vip.Addresses, func(a netip.Addr) bool {
-			return slices.Contains(state.Announced, netip.PrefixFrom(a, a.BitLen()))
-		}) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(l.in.Config.VIPs, func(vip config.VIP) bool { return vip.HA != config.VRRP && l.announces(vip) })
 }
 
 func orInService(s Stage) string {

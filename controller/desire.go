@@ -68,13 +68,13 @@ func (p *planner) desire(in Input) (Desired, error) {
 		return d, nil
 	}
 	d.HAProxy.Raw = haproxy.Raw{Global: texts(in.Config.HAProxy.Global), Defaults: texts(in.Config.HAProxy.Defaults)}
-	d.HAProxy.Closing = in.Stage != InService || in.Expected
+	d.HAProxy.Closing = in.Stage != InService && in.Stage != Returning || in.Expected
 	d.VRRP = wantVRRP(in.Config, p.node)
 	for i := range d.VRRP.Instances {
 		d.VRRP.Instances[i].Relieved = slices.Contains(in.Relieved, d.VRRP.Instances[i].Name)
 	}
 	d.VRRP.Virtual = p.virtualServers()
-	d.VRRP.Yield = in.Stage == Yielding || in.Stage == Leaving
+	d.VRRP.Yield = in.Stage == Yielding || in.Stage == Returning || in.Stage == Leaving
 	d.Anycast = wantAnycast(in.Config, p.node)
 	d.Routing = wantRouting(in, p.node, &d)
 	return d, nil

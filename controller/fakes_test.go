@@ -13,6 +13,7 @@ import (
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
 	"github.com/vipilot/vipilot/haproxy"
+	"github.com/vipilot/vipilot/routing/handover"
 	"github.com/vipilot/vipilot/routing/remote"
 	"github.com/vipilot/vipilot/status"
 	"github.com/vipilot/vipilot/vrrp"
@@ -286,7 +287,9 @@ func testLoop(t *testing.T, n *node, cfg *config.Config) (*loop, map[string]engi
 		in: Input{
 			Node: "lb1", Config: cfg, Hosts: make(map[string]discovery.Snapshot), Answered: make(map[string]*Answers),
 		},
-		askNode: func(context.Context, string) (*status.Report, error) { return nil, errors.New("nobody there") },
+		askWord: func(context.Context, config.Node) (handover.Word, error) {
+			return handover.Word{}, errors.New("nobody there")
+		},
 		sources: make(map[string]source), waiting: make(map[string]bool),
 	}
 	return l, engines

@@ -18,7 +18,7 @@ func TestPassOnForWhom(t *testing.T) {
 			return handover.Request{Moves: []handover.Move{{Address: netip.MustParseAddr(address), Via: netip.MustParseAddr(via)}}, Milliseconds: 1000}
 		}
 		lb2 := netip.MustParseAddr("10.77.0.22")
-		if err := l.passOn(lb2, move("203.0.113.10", "10.77.0.22")); err == nil {
+		if err := l.PassOn(lb2, move("203.0.113.10", "10.77.0.22")); err == nil {
 			t.Error("taken without a configuration")
 		}
 		defer start(t, l)()
@@ -33,12 +33,12 @@ func TestPassOnForWhom(t *testing.T) {
 			{"10.77.0.22", move("198.18.0.1", "10.77.0.22"), "no address of a VIP"},
 			{"10.77.0.22", move("203.0.113.10", "198.18.0.1"), "on no network"},
 		} {
-			if err := l.passOn(netip.MustParseAddr(c.from), c.request); err == nil || !strings.Contains(err.Error(), c.want) {
+			if err := l.PassOn(netip.MustParseAddr(c.from), c.request); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("from %s, %+v: %v, want %s", c.from, c.request, err, c.want)
 			}
 		}
 		offered(t, l, load(t, strings.Replace(anycasting, "lb1: {", "lb1: {state: drain, ", 1)))
-		if err := l.passOn(lb2, move("203.0.113.10", "10.77.0.22")); err == nil || !strings.Contains(err.Error(), "drained itself") {
+		if err := l.PassOn(lb2, move("203.0.113.10", "10.77.0.22")); err == nil || !strings.Contains(err.Error(), "drained itself") {
 			t.Errorf("while drained: %v", err)
 		}
 	})

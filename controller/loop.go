@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/vipilot/vipilot/acme"
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/haproxy"
+	"github.com/vipilot/vipilot/routing/handover"
 	"github.com/vipilot/vipilot/status"
 )
 
@@ -32,7 +34,7 @@ type event struct {
 }
 
 // loop is the one owner of the state. All its fields belong to the goroutine
-// of run, except inbox, newest, offers, bearing and bearings.
+// of run, except inbox, newest, offers, bearing, bearings, courtesy and known.
 type loop struct {
 	opts      Options
 	log       *slog.Logger
@@ -44,8 +46,11 @@ type loop struct {
 	addresses addresses
 	authority authority
 	newSource newSource
-	askStatus func(ctx context.Context, url string) (*status.Report, error) // of another node
-	askNode   func(ctx context.Context, url string) (*status.Report, error) // the part about the node itself
+	askStatus func(ctx context.Context, url string) (*status.Report, error)   // of another node
+	askWord   func(ctx context.Context, n config.Node) (handover.Word, error) // of what another node says of itself before a VIP moves
+
+	// askComes tells another node that this one comes, and asks whether it may.
+	askComes func(ctx context.Context, from netip.Addr, to netip.AddrPort, d time.Duration) (bool, error)
 
 	inbox   chan event
 	in      Input
@@ -62,9 +67,11 @@ type loop struct {
 	trial     *config.Config // the configuration to go back to when a component refuses the new one
 	rollout   rollout
 	departure departure
+	arrival   arrival
 	relief    relief
 	handing   handing
 	bearing   atomic.Pointer[bearing]
+	courtesy  atomic.Pointer[courtesy]
 	bearings  chan struct{} // bearing was stored; pokes coalesce
 	unrenewed string        // why it did not
 	renewed   int           // the sentinel's process that was asked to hand over
@@ -174,6 +181,7 @@ func (l *loop) settle(ctx context.Context, cause string) {
 		l.authority.Open() // HAProxy has the ways of what was ordered
 	}
 	l.after(ctx, err)
+	l.tellReady(time.Now())
 	if err == nil {
 		l.renew(ctx)
 	}

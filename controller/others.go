@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/routing/handover"
 	"github.com/vipilot/vipilot/status"
 )
 
@@ -51,7 +52,7 @@ func partners(cfg *config.Config, node string) []config.Node {
 		shares := func(v config.VIP) bool {
 			return v.HA == config.Anycast && v.Announce != nil && v.Announce.KeepLast && slices.Contains(v.Nodes, n.Name) && slices.Contains(v.Nodes, node)
 		}
-		if n.Name != node && n.Status != "" && slices.ContainsFunc(cfg.VIPs, shares) {
+		if n.Name != node && n.Address.IsValid() && slices.ContainsFunc(cfg.VIPs, shares) {
 			list = append(list, n)
 		}
 	}
@@ -65,20 +66,19 @@ func (l *loop) askAll(ctx context.Context, nodes []config.Node) map[string]map[s
 	}
 	ctx, cancel := context.WithTimeout(ctx, othersInterval)
 	defer cancel()
-	answers := make([]*status.Report, len(nodes))
+	words := make([]handover.Word, len(nodes))
 	var wait sync.WaitGroup
 	for i, n := range nodes {
-		wait.Go(func() {
-			if r, err := l.askStatus(ctx, n.Status); err == nil && r.Node == n.Name {
-				answers[i] = r
-			}
-		})
+		wait.Go(func() { words[i], _ = l.askWord(ctx, n) })
 	}
 	wait.Wait()
 	others := make(map[string]map[string]bool)
-	for _, r := range answers {
-		if r != nil {
-			others[r.Node] = servedVIPs(r)
+	for _, word := range words {
+		if word.Node != "" {
+			others[word.Node] = make(map[string]bool)
+		}
+		for _, vip := range word.Serving {
+			others[word.Node][vip] = true
 		}
 	}
 	return others

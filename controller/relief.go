@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/routing/handover"
 	"github.com/vipilot/vipilot/status"
 	"github.com/vipilot/vipilot/vrrp"
 )
@@ -29,8 +30,40 @@ type fitness map[string]map[string]bool
 
 // relief is what comes of it. See docs/decisions/0017.
 type relief struct {
-	fit   fitness
-	since map[string]time.Time // by VIP: when another node was first seen about to take it, or it was given up
+	fit    fitness
+	coming map[string]time.Time // by node: it comes into service, and until when that is believed
+	since  map[string]time.Time // by VIP: when another node was first seen about to take it, or it was given up
+	asked  time.Time            // when HAProxy had been told to ask clients to reconnect
+	passed map[string]time.Time // by VIP: until when the node that comes passes on what belongs to connections here
+}
+
+// courtesy is what a node that comes is told: who is expected, and since when
+// clients are asked to reconnect because of it.
+type courtesy struct {
+	expected map[string]bool // by node; true = it takes something from here
+	asked    time.Time
+}
+
+// readyFor reports whether that node may have its VIPs now.
+func (c *courtesy) readyFor(node string, now time.Time) bool {
+	if c == nil {
+		return false
+	}
+	takes, known := c.expected[node]
+	return known && (!takes || !c.asked.IsZero() && now.Sub(c.asked) >= reconnectTime)
+}
+
+// expectNode believes until then that a node comes.
+func (r *relief) expectNode(node string, until time.Time) {
+	if r.coming == nil {
+		r.coming = make(map[string]time.Time)
+	}
+	r.coming[node] = until
+}
+
+// comes reports whether one of the nodes does.
+func (r *relief) comes(nodes []string, now time.Time) bool {
+	return slices.ContainsFunc(nodes, func(node string) bool { return r.coming[node].After(now) })
 }
 
 // relieve looks at each VRRP VIP of this node. One that a preferred node is
@@ -45,6 +78,8 @@ func (l *loop) relieve(ctx context.Context) {
 	expected, relieved := l.in.Expected, l.in.Relieved
 	st := bearing{masters: make(map[string]bool), deaf: state.Deaf}
 	l.in.Expected, l.in.Relieved = false, nil
+	l.expectArrivals(ctx, now)
+	taken := leaving{}
 	for _, vip := range l.in.Config.VIPs {
 		rank := slices.Index(vip.Nodes, l.in.Node)
 		if vip.HA != config.VRRP || rank < 0 {
@@ -56,8 +91,10 @@ func (l *loop) relieve(ctx context.Context) {
 		}
 		var left time.Duration
 		if vip.VRRP.Preempt {
-			left = r.expect(vip, master && r.fit.any(vip.Nodes[:rank], vip.Name), now)
+			preferred := vip.Nodes[:rank]
+			left = r.expect(vip, master && (r.fit.any(preferred, vip.Name) || r.comes(preferred, now)), now)
 			l.in.Expected = l.in.Expected || left > 0
+			taken.add(r, vip, left, now)
 		} else {
 			due := vip.Announce != nil && st.deaf && master && l.in.Stage == InService
 			if left = r.giveUp(vip, due && r.fit.any(vip.Nodes, vip.Name), now); left > 0 {
@@ -68,8 +105,9 @@ func (l *loop) relieve(ctx context.Context) {
 			l.again(ctx, left)
 		}
 	}
+	l.passOnBefore(ctx, taken, now)
 	if l.in.Expected && !expected {
-		l.log.Info("a preferred node is about to take VIPs back: HTTP clients are asked to reconnect")
+		l.log.Info("another node is about to have VIPs of this one: HTTP clients are asked to reconnect")
 	}
 	if len(l.in.Relieved) > 0 && !slices.Equal(l.in.Relieved, relieved) {
 		l.log.Warn("no router hears this node, and one hears another: VIPs given up", "vips", l.in.Relieved)
@@ -188,7 +226,7 @@ func rivals(cfg *config.Config, node string, st *bearing) []config.Node {
 			asked[name] = name != node
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(cfg.Nodes), func(n config.Node) bool { return !asked[n.Name] || n.Status == "" || n.Drain })
+	return slices.DeleteFunc(slices.Clone(cfg.Nodes), func(n config.Node) bool { return !asked[n.Name] || !n.Address.IsValid() || n.Drain })
 }
 
 func (l *loop) askFit(ctx context.Context, nodes []config.Node) fitness {
@@ -197,20 +235,21 @@ func (l *loop) askFit(ctx context.Context, nodes []config.Node) fitness {
 	}
 	ctx, cancel := context.WithTimeout(ctx, fitInterval)
 	defer cancel()
-	said := make(chan *status.Report, len(nodes))
+	said := make(chan handover.Word, len(nodes))
 	for _, n := range nodes {
 		go func() {
-			r, err := l.askNode(ctx, n.Status)
-			if err != nil || r.Node != n.Name {
-				r = nil
-			}
-			said <- r
+			word, _ := l.askWord(ctx, n) // who says nothing is fit for nothing
+			said <- word
 		}()
 	}
 	fit := make(fitness)
 	for range nodes {
-		if r := <-said; r != nil {
-			fit[r.Node] = fitVIPs(r)
+		word := <-said
+		for _, vip := range word.Fit {
+			if fit[word.Node] == nil {
+				fit[word.Node] = make(map[string]bool)
+			}
+			fit[word.Node][vip] = true
 		}
 	}
 	return fit
@@ -228,11 +267,4 @@ func fitVIPs(r *status.Report) map[string]bool {
 		}
 	}
 	return fit
-}
-
-// askNode reads what another node says of itself.
-func askNode(ctx context.Context, url string) (*status.Report, error) {
-	client := status.NewClient(url)
-	defer client.Close()
-	return client.Node(ctx)
 }

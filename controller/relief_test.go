@@ -3,12 +3,15 @@ package controller
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/routing/handover"
 	"github.com/vipilot/vipilot/status"
 )
 
@@ -20,20 +23,20 @@ func other(name, role string) *status.Report {
 }
 
 // relieved starts lb2 or lb1 with a neighbor that says what the test says.
-func relieved(t *testing.T, self, config string) (n *node, l *loop, say func(*status.Report), stop func()) {
+func relieved(t *testing.T, self, text string) (n *node, l *loop, say func(*status.Report), stop func()) {
 	n = newNode(t)
-	l, engines := testLoop(t, n, load(t, config))
+	l, engines := testLoop(t, n, load(t, text))
 	l.opts.Node, l.in.Node = self, self
 	l.newest.Store(l.in.Config)
 	words := make(chan *status.Report, 1)
 	words <- nil
-	l.askNode = func(context.Context, string) (*status.Report, error) {
+	l.askWord = func(context.Context, config.Node) (handover.Word, error) {
 		r := <-words
 		words <- r
 		if r == nil {
-			return nil, errors.New("no answer")
+			return handover.Word{}, errors.New("no answer")
 		}
-		return r, nil
+		return handover.Word{Node: r.Node, Fit: slices.Collect(maps.Keys(fitVIPs(r)))}, nil
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	end := start(t, l)

@@ -97,7 +97,7 @@ func New(opts Options) *Controller {
 		handing:   handing{connections: handover.New(opts.Logger), roles: make(map[string]vrrp.Role)},
 		newSource: dockerSource(opts.Logger),
 		askStatus: askStatus,
-		askNode:   askNode,
+		askComes:  handover.AskReady,
 		inbox:     make(chan event, inboxSize),
 		offers:    make(chan struct{}, 1),
 		bearings:  make(chan struct{}, 1),
@@ -112,6 +112,7 @@ func New(opts Options) *Controller {
 	if opts.Host != "" {
 		l.becomeTier()
 	}
+	l.askWord = l.askNodeWord
 	l.trace(opts.Tracer)
 	return &Controller{opts: opts, loop: l, board: board}
 }
@@ -238,6 +239,8 @@ func (l *loop) recall(ctx context.Context) error {
 		for _, h := range cfg.Hosts {
 			l.waiting[h.Name] = true
 		}
+	} else {
+		l.arrival.boot = true
 	}
 	return nil
 }

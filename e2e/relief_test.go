@@ -27,10 +27,9 @@ func TestReliefWithoutPreemption(t *testing.T) {
 	f.redeclare(todoService, "preempt_delay: 1s", "preempt: false")
 	t.Cleanup(func() { f.hears(f.LB1, true); f.hears(f.LB2, true) })
 	f.todo(f.App1, "web-1")
-	listen := []string{"--listen", ":9890"} // nodes ask each other
-	f.must(f.LB1.StartVipilot(f.ctx, listen...))
+	f.must(f.LB1.StartVipilot(f.ctx))
 	f.awaitMaster(f.LB1) // who comes second does not preempt
-	f.must(f.LB2.StartVipilot(f.ctx, listen...))
+	f.must(f.LB2.StartVipilot(f.ctx))
 	f.ready(f.LB2)
 	role := func(n *lab.Node, want string) {
 		t.Helper()

@@ -102,7 +102,7 @@ func ofProcesses() []fault {
 		},
 		{
 			name: "node drained", about: "`vipilot drain node` on the master, and --undo",
-			bound: nothing, back: most(300, 500*time.Millisecond, 300*time.Millisecond),
+			bound: nothing,
 			strike: func(s *scene) {
 				_, err := s.LB1.Vipilot(s.ctx, "drain", "node", "--wait", "--timeout", "30s")
 				s.must(err)

@@ -7,7 +7,8 @@
 // it is no longer an address of its own ([Handover.Hold]), and the new node
 // sends it the packets of connections that it does not know ([Handover.Pass]).
 // Both are the kernel's work: a route of type local, and nftables with a
-// table of flows. Nothing is copied between the nodes, and each goes back to
+// table of flows; for an address of the node's own network nftables keeps the
+// old node from answering ARP for it as well. Nothing is copied between the nodes, and each goes back to
 // normal by itself. The old node asks the new one ([Ask], [Serve]).
 package handover
 
@@ -42,6 +43,7 @@ type Handover struct {
 	mu     sync.Mutex
 	held   map[netip.Addr]*time.Timer
 	passed map[netip.Addr]*time.Timer
+	via    map[netip.Addr]netip.Addr // of what is passed on
 }
 
 // kernel is what is done to the node.
@@ -55,7 +57,7 @@ type kernel interface {
 
 // New owns nothing yet, see [Handover.Reset].
 func New(log *slog.Logger) *Handover {
-	return &Handover{log: log, kernel: &tables{}, held: make(map[netip.Addr]*time.Timer), passed: make(map[netip.Addr]*time.Timer)}
+	return &Handover{log: log, kernel: &tables{}, held: make(map[netip.Addr]*time.Timer), passed: make(map[netip.Addr]*time.Timer), via: make(map[netip.Addr]netip.Addr)}
 }
 
 // Reset removes what a controller that was killed has left in the kernel. A
@@ -64,7 +66,8 @@ func (h *Handover) Reset() error { return h.kernel.reset() }
 
 // Hold goes on taking packets for addresses that leave this node, or are about
 // to, for d. Calling it again begins anew. An address that is on one of the
-// node's own networks must not be held: neighbors would be told two places.
+// node's own networks must be another node's by then: neighbors that ask for
+// it get no answer from here any more.
 func (h *Handover) Hold(addresses []netip.Addr, d time.Duration) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -88,23 +91,28 @@ func (h *Handover) Release(addresses []netip.Addr) error {
 }
 
 // Pass sends packets of connections to the addresses that began elsewhere
-// back to where they began, for d.
+// back to where they began, for d. Called again for the same place it goes on
+// for d more, and no packet of a stranger is let in between.
 func (h *Handover) Pass(moves []Move, d time.Duration) error {
 	d = min(d, MaxTime)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var addresses []netip.Addr
+	var addresses, other []netip.Addr // other: passed to another place until now
 	for _, m := range moves {
 		addresses = append(addresses, m.Address)
+		if h.via[m.Address] != m.Via {
+			other = append(other, m.Address)
+		}
 	}
-	if err := errors.Join(h.release(addresses), h.stop(addresses)); err != nil { // begin anew
+	if err := errors.Join(h.release(addresses), h.stop(other)); err != nil {
 		return err
 	}
 	if err := h.kernel.pass(moves, d); err != nil {
 		return fmt.Errorf("pass packets of %v on: %w", addresses, err)
 	}
-	for _, a := range addresses {
-		h.renew(h.passed, a, d, h.stop)
+	for _, m := range moves {
+		h.via[m.Address] = m.Via
+		h.renew(h.passed, m.Address, d, h.stop)
 	}
 	return nil
 }
@@ -156,6 +164,7 @@ func (h *Handover) stop(addresses []netip.Addr) error {
 	for _, a := range mine {
 		h.passed[a].Stop()
 		delete(h.passed, a)
+		delete(h.via, a)
 	}
 	return h.kernel.stop(mine)
 }

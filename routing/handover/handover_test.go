@@ -34,7 +34,9 @@ func (m *memory) release(a netip.Addr) error {
 
 func (m *memory) pass(moves []Move, _ time.Duration) error {
 	for _, move := range moves {
-		m.passed = append(m.passed, move.Address)
+		if !slices.Contains(m.passed, move.Address) { // or longer than before
+			m.passed = append(m.passed, move.Address)
+		}
 	}
 	return m.refuses
 }

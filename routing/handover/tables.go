@@ -26,7 +26,8 @@ const (
 
 // tables is the real kernel.
 type tables struct {
-	v4, v6 *family // of the tables that are in place
+	v4, v6  *family // of the tables that are in place
+	silence *silence
 }
 
 // family is one table. IPv4 and IPv6 need their own: the dup statement is
@@ -39,10 +40,18 @@ type family struct {
 	moves map[netip.Addr]bool
 }
 
-func (*tables) hold(a netip.Addr) error { return ignore(netlink.RouteAdd(local(a)), syscall.EEXIST) }
+// hold silences first: nobody may be told that the address is here.
+func (t *tables) hold(a netip.Addr) error {
+	if a.Is4() && Near(a) {
+		if err := t.silent(a); err != nil {
+			return err
+		}
+	}
+	return ignore(netlink.RouteAdd(local(a)), syscall.EEXIST)
+}
 
-func (*tables) release(a netip.Addr) error {
-	return ignore(netlink.RouteDel(local(a)), syscall.ESRCH)
+func (t *tables) release(a netip.Addr) error {
+	return errors.Join(ignore(netlink.RouteDel(local(a)), syscall.ESRCH), t.speaks(a))
 }
 
 // local is a route that has the kernel take packets for a as its own. Its
@@ -105,7 +114,7 @@ func (t *tables) reset() error {
 			c.DelTable(table)
 		}
 	}
-	t.v4, t.v6 = nil, nil
+	t.v4, t.v6, t.silence = nil, nil, nil
 	return errors.Join(append(errs, c.Flush())...)
 }
 
@@ -217,6 +226,32 @@ func (f *family) pass(moves []Move, d time.Duration) error {
 			return fmt.Errorf("note connections: %w", err)
 		}
 	}
+	return f.lead(via)
+}
+
+// lead tells where strangers are passed to. What is told already is told again
+// in the same transaction that takes it back; it may have ended by itself just now.
+func (f *family) lead(via []nftables.SetElement) error {
+	c, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	var told []nftables.SetElement
+	known, err := c.GetSetElements(f.via)
+	if err != nil {
+		return fmt.Errorf("list nftables map %s: %w", f.via.Name, err)
+	}
+	for _, e := range via {
+		if slices.ContainsFunc(known, func(k nftables.SetElement) bool { return slices.Equal(k.Key, e.Key) }) {
+			told = append(told, nftables.SetElement{Key: e.Key})
+		}
+	}
+	if len(told) > 0 {
+		err := errors.Join(c.SetDeleteElements(f.via, told), c.SetAddElements(f.via, via), c.Flush())
+		if !errors.Is(err, syscall.ENOENT) {
+			return err
+		}
+	}
 	return errors.Join(c.SetAddElements(f.via, via), c.Flush())
 }
 
@@ -244,15 +279,13 @@ func (f *family) stop(addresses []netip.Addr, own **family) error {
 		c.DelTable(f.table)
 		return c.Flush()
 	}
-	if err := errors.Join(c.SetDeleteElements(f.moved, gone), c.Flush()); err != nil {
-		return err
-	}
+	// Connections are noted until nobody is sent away any more.
 	for _, e := range gone { // some have ended by themselves
 		if err := errors.Join(c.SetDeleteElements(f.via, []nftables.SetElement{e}), ignore(c.Flush(), syscall.ENOENT)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return errors.Join(c.SetDeleteElements(f.moved, gone), c.Flush())
 }
 
 // established are the connections to the addresses that began here.

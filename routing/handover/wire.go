@@ -23,44 +23,95 @@ const (
 // Request is what a node that gives addresses up asks of one that may take
 // them: to pass on, for a time, what belongs to its connections.
 type Request struct {
-	Moves        []Move `json:"moves"`
-	Milliseconds int    `json:"milliseconds"`
+	Moves        []Move `json:"moves,omitempty"`
+	Milliseconds int    `json:"milliseconds,omitempty"`
 }
 
-// answer says whether the request was taken.
+// Word is what a node says of itself to one that must know before a VIP moves.
+type Word struct {
+	Node    string   `json:"node"`
+	Fit     []string `json:"fit,omitempty"`     // VRRP VIPs that it could carry now: a backup in service that routers hear
+	Serving []string `json:"serving,omitempty"` // VIPs with a ready endpoint
+}
+
+// Answers are a node's, to what others ask of it. They are called from any
+// goroutine, and from says where the question came from, which a sender
+// elsewhere on the path could feign.
+type Answers interface {
+	// PassOn passes on what belongs to connections of the asking node.
+	PassOn(from netip.Addr, r Request) error
+	// Comes takes in that the asking node is about to have VIPs again, within d,
+	// and says whether it may: this one's clients have been told to reconnect.
+	Comes(from netip.Addr, d time.Duration) (ready bool, err error)
+	// Word is what this node says of itself.
+	Word(from netip.Addr) (Word, error)
+}
+
+// question is one on the wire: to pass on, unless it says another.
+type question struct {
+	Request
+	Comes bool `json:"comes,omitempty"`
+	Word  bool `json:"word,omitempty"`
+}
+
+// answer says whether the request was taken, and what was asked for.
 type answer struct {
 	Error string `json:"error,omitempty"`
+	Ready bool   `json:"ready,omitempty"`
+	Word  *Word  `json:"word,omitempty"`
 }
 
-// Ask sends r from one node's address to another node.
+// Ask asks another node to pass connections on, from one node's address.
 func Ask(ctx context.Context, from netip.Addr, to netip.AddrPort, r Request) error {
+	_, err := ask(ctx, from, to, question{Request: r})
+	return err
+}
+
+// AskReady tells another node that this one is about to have VIPs again within
+// d, and asks whether it may.
+func AskReady(ctx context.Context, from netip.Addr, to netip.AddrPort, d time.Duration) (ready bool, err error) {
+	a, err := ask(ctx, from, to, question{Request: Request{Milliseconds: int(d.Milliseconds())}, Comes: true})
+	return a.Ready, err
+}
+
+// AskWord asks another node for what it says of itself.
+func AskWord(ctx context.Context, from netip.Addr, to netip.AddrPort) (Word, error) {
+	a, err := ask(ctx, from, to, question{Word: true})
+	if err == nil && a.Word == nil {
+		err = fmt.Errorf("%s says nothing of itself", to)
+	}
+	if err != nil {
+		return Word{}, err
+	}
+	return *a.Word, nil
+}
+
+func ask(ctx context.Context, from netip.Addr, to netip.AddrPort, q question) (a answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
 	conn, err := dialer.DialContext(ctx, "tcp", to.String())
 	if err != nil {
-		return fmt.Errorf("ask %s to pass connections on: %w", to, err)
+		return a, fmt.Errorf("ask %s: %w", to, err)
 	}
 	defer conn.Close()
 	deadline, _ := ctx.Deadline()
 	_ = conn.SetDeadline(deadline)
-	if err := json.NewEncoder(conn).Encode(r); err != nil {
-		return fmt.Errorf("ask %s to pass connections on: %w", to, err)
+	if err := json.NewEncoder(conn).Encode(q); err != nil {
+		return a, fmt.Errorf("ask %s: %w", to, err)
 	}
-	var a answer
 	if err := json.NewDecoder(io.LimitReader(conn, maxRequest)).Decode(&a); err != nil {
-		return fmt.Errorf("ask %s to pass connections on: %w", to, err)
+		return answer{}, fmt.Errorf("ask %s: %w", to, err)
 	}
 	if a.Error != "" {
-		return fmt.Errorf("%s does not pass connections on: %.200q", to, a.Error)
+		return answer{}, fmt.Errorf("%s refuses: %.200q", to, a.Error)
 	}
-	return nil
+	return a, nil
 }
 
-// Serve answers requests on the listener until ctx ends. What a request may
-// ask, and of whom, is for take to decide; from is where it came from, which
-// a sender elsewhere on the path could feign.
-func Serve(ctx context.Context, listener net.Listener, take func(from netip.Addr, r Request) error) error {
+// Serve answers questions on the listener until ctx ends. What a question may
+// ask, and of whom, is for the answers to decide.
+func Serve(ctx context.Context, listener net.Listener, answers Answers) error {
 	context.AfterFunc(ctx, func() { listener.Close() })
 	slots := make(chan struct{}, maxAsking)
 	for {
@@ -79,7 +130,7 @@ func Serve(ctx context.Context, listener net.Listener, take func(from netip.Addr
 		case slots <- struct{}{}:
 			go func() {
 				defer func() { conn.Close(); <-slots }()
-				serve(conn, take)
+				serve(conn, answers)
 			}()
 		default:
 			conn.Close()
@@ -87,27 +138,39 @@ func Serve(ctx context.Context, listener net.Listener, take func(from netip.Addr
 	}
 }
 
-func serve(conn net.Conn, take func(netip.Addr, Request) error) {
+func serve(conn net.Conn, answers Answers) {
 	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
 	from, err := netip.ParseAddrPort(conn.RemoteAddr().String())
 	if err != nil {
 		return
 	}
-	var r Request
+	var q question
 	decoder := json.NewDecoder(io.LimitReader(conn, maxRequest))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&r); err != nil {
+	if err := decoder.Decode(&q); err != nil {
 		return
 	}
-	err = r.check()
-	if err == nil {
-		err = take(from.Addr().Unmap(), r)
-	}
-	var a answer
+	a, err := q.put(from.Addr().Unmap(), answers)
 	if err != nil {
-		a.Error = err.Error()
+		a = answer{Error: err.Error()}
 	}
 	_ = json.NewEncoder(conn).Encode(a)
+}
+
+// put has a question answered.
+func (q question) put(from netip.Addr, answers Answers) (a answer, err error) {
+	if q.Word {
+		word, err := answers.Word(from)
+		return answer{Word: &word}, err
+	}
+	if err := q.check(); err != nil {
+		return a, err
+	}
+	if q.Comes {
+		a.Ready, err = answers.Comes(from, q.Time())
+		return a, err
+	}
+	return a, answers.PassOn(from, q.Request)
 }
 
 // check refuses what no node of ours would ask.

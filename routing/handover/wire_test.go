@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +15,32 @@ import (
 
 var here = netip.MustParseAddr("127.0.0.1")
 
+// takes is a node that takes requests, and is asked nothing else.
+type takes func(netip.Addr, Request) error
+
+func (f takes) PassOn(from netip.Addr, r Request) error { return f(from, r) }
+func (f takes) Comes(netip.Addr, time.Duration) (bool, error) {
+	return false, errors.New("not asked in this test")
+}
+func (f takes) Word(netip.Addr) (Word, error) { return Word{}, errors.New("not asked in this test") }
+
+// talks is a node that is asked, not for passing on.
+type talks struct {
+	takes
+	comes func(netip.Addr, time.Duration) (bool, error)
+	word  func(netip.Addr) (Word, error)
+}
+
+func (n talks) Comes(from netip.Addr, d time.Duration) (bool, error) { return n.comes(from, d) }
+func (n talks) Word(from netip.Addr) (Word, error)                   { return n.word(from) }
+
 // served starts a node that takes requests.
 func served(t *testing.T, take func(netip.Addr, Request) error) netip.AddrPort {
+	t.Helper()
+	return answering(t, takes(take))
+}
+
+func answering(t *testing.T, answers Answers) netip.AddrPort {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -23,7 +48,7 @@ func served(t *testing.T, take func(netip.Addr, Request) error) netip.AddrPort {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, listener, take) }()
+	go func() { done <- Serve(ctx, listener, answers) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -59,6 +84,43 @@ func TestAsk(t *testing.T) {
 		if err := Ask(t.Context(), here, at, Request{Moves: want.Moves, Milliseconds: late}); err == nil {
 			t.Errorf("%d ms were taken", late)
 		}
+	}
+}
+
+// TestAskMore: the other two questions, and what is answered.
+func TestAskMore(t *testing.T) {
+	var refusal error
+	ready := false
+	at := answering(t, talks{
+		comes: func(from netip.Addr, d time.Duration) (bool, error) {
+			if from != here || d != 7*time.Second {
+				t.Errorf("%s comes within %s", from, d)
+			}
+			return ready, refusal
+		},
+		word: func(from netip.Addr) (Word, error) {
+			return Word{Node: "lb2", Fit: []string{"public"}, Serving: []string{"any"}}, refusal
+		},
+	})
+	for _, want := range []bool{false, true} {
+		ready = want
+		if got, err := AskReady(t.Context(), here, at, 7*time.Second); got != want || err != nil {
+			t.Errorf("ready %t, %v; want %t", got, err, want)
+		}
+	}
+	word, err := AskWord(t.Context(), here, at)
+	if err != nil || word.Node != "lb2" || !slices.Equal(word.Fit, []string{"public"}) || !slices.Equal(word.Serving, []string{"any"}) {
+		t.Errorf("word %+v, %v", word, err)
+	}
+	refusal = errors.New("you are no node of ours")
+	if _, err := AskWord(t.Context(), here, at); err == nil || !strings.Contains(err.Error(), "no node of ours") {
+		t.Errorf("word: %v", err)
+	}
+	if got, err := AskReady(t.Context(), here, at, 7*time.Second); got || err == nil || !strings.Contains(err.Error(), "no node of ours") {
+		t.Errorf("ready: %t, %v", got, err)
+	}
+	if _, err := AskReady(t.Context(), here, at, MaxTime+time.Second); err == nil {
+		t.Error("a node that comes some day was taken in")
 	}
 }
 
