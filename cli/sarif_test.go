@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,24 +15,29 @@ import (
 	"github.com/vipilot/vipilot/config"
 )
 
-// sarifSchema reads the part of SARIF 2.1.0 that vipilot may use.
-func sarifSchema(t *testing.T) *jsonschema.Schema {
+// sarifSchemas are those of the standard (see testdata/README.md), and the
+// part of it that vipilot may use, with what GitHub wants besides.
+type sarifSchemas struct{ standard, ours *jsonschema.Schema }
+
+func readSARIFSchemas(t *testing.T) (s sarifSchemas) {
 	t.Helper()
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
-	schema, err := c.Compile("testdata/sarif.schema.json")
-	if err != nil {
-		t.Fatal(err)
+	for name, schema := range map[string]**jsonschema.Schema{"testdata/sarif-schema-2.1.0.json": &s.standard, "testdata/sarif.schema.json": &s.ours} {
+		var err error
+		if *schema, err = c.Compile(name); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return schema
+	return s
 }
 
-// wantSARIF holds a log against the schema, and its results against its rules.
-func wantSARIF(t *testing.T, schema *jsonschema.Schema, log []byte) {
+// wantSARIF holds a log against the schemas, and its results against its rules.
+func wantSARIF(t *testing.T, schemas sarifSchemas, log []byte) {
 	t.Helper()
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(log))
 	if err == nil {
-		err = schema.Validate(document)
+		err = errors.Join(schemas.standard.Validate(document), schemas.ours.Validate(document))
 	}
 	if err != nil {
 		t.Errorf("%v\n%s", err, log)
@@ -57,7 +63,7 @@ func wantSARIF(t *testing.T, schema *jsonschema.Schema, log []byte) {
 
 // Every mistake that the configuration's own tests know becomes SARIF.
 func TestSARIF(t *testing.T) {
-	schema := sarifSchema(t)
+	schemas := readSARIFSchemas(t)
 	bad, err := filepath.Glob("../config/testdata/*.bad.yaml")
 	if err != nil || len(bad) < 50 {
 		t.Fatalf("%d mistakes, %v", len(bad), err)
@@ -72,13 +78,13 @@ func TestSARIF(t *testing.T) {
 		if !strings.Contains(log, `"startLine"`) {
 			t.Errorf("%s: no result\n%s", name, log)
 		}
-		wantSARIF(t, schema, []byte(log))
+		wantSARIF(t, schemas, []byte(log))
 	}
 }
 
 // So does what has no place of its own: a daemon's refusal, a missing file.
 func TestSARIFWithoutPlace(t *testing.T) {
-	schema := sarifSchema(t)
+	schemas := readSARIFSchemas(t)
 	cfg, err := config.Load(config.Tree{"b.yaml": []byte("version: 1\n"), "a.yml": []byte("nodes: {lb1: {address: 10.77.0.21, interface: eth0}}\n")})
 	if err != nil {
 		t.Fatal(err)
@@ -88,19 +94,19 @@ func TestSARIFWithoutPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantSARIF(t, schema, log)
+	wantSARIF(t, schemas, log)
 	if !bytes.Contains(log, []byte(`"uri":"fleet/a.yml"`)) {
 		t.Errorf("the refusal is nowhere: %s", log)
 	}
 	for _, files := range []map[string]string{nil, {"a.yaml": ""}, {"a.yaml": "{"}, {"a.yaml": "version: 1\n", "b.yaml": "\x00"}} {
 		log, _ := said(t, "validate", "--no-daemons", "--format", "sarif", lay(t, files))
-		wantSARIF(t, schema, []byte(log))
+		wantSARIF(t, schemas, []byte(log))
 	}
 }
 
-// The schema can say no.
+// The schemas can say no: ours to all of these, the standard's to what it forbids.
 func TestSARIFSchemaRefuses(t *testing.T) {
-	schema := sarifSchema(t)
+	schemas := readSARIFSchemas(t)
 	log, _ := said(t, "validate", "--no-daemons", "--format", "sarif", lay(t, map[string]string{"a.yaml": "nods: {}\n"}))
 	for old, bad := range map[string]string{
 		`"version": "2.1.0"`: `"version": "2.0.0"`, `"startLine": 1`: `"startLine": 0`, `"level": "error"`: `"level": "bad"`, `"locations": [`: `"places": [`,
@@ -110,8 +116,11 @@ func TestSARIFSchemaRefuses(t *testing.T) {
 		if err != nil || !strings.Contains(log, old) {
 			t.Fatalf("%s: %v\n%s", old, err, log)
 		}
-		if schema.Validate(document) == nil {
+		if schemas.ours.Validate(document) == nil {
 			t.Errorf("%s is taken", bad)
+		}
+		if schemas.standard.Validate(document) == nil {
+			t.Errorf("%s is taken by the standard's schema", bad)
 		}
 	}
 }
