@@ -180,6 +180,26 @@ services:
 	}
 }
 
+// A canary is of use only if the others wait until it cannot go back any more.
+func TestCanaryWarnings(t *testing.T) {
+	for guard, want := range map[string]string{
+		"{}":                      "",
+		"{soak: 10s}":             "",
+		"{soak: 9s}":              "v.yaml:2:61: nodes.lb1.canary: guard.soak (9s) is shorter than guard.settle (10s): the other nodes may take a revision that it is about to take back; set guard.soak to at least guard.settle",
+		"{soak: 0s}":              "v.yaml:2:61: nodes.lb1.canary: the other nodes do not wait for it: guard.soak is 0s; set guard.soak to how long it has to be well with a revision",
+		"{soak: 0s, settle: 0s}":  "v.yaml:2:61: nodes.lb1.canary: the other nodes do not wait for it: guard.soak is 0s; set guard.soak to how long it has to be well with a revision",
+		"{soak: 1ms, settle: 0s}": "",
+	} {
+		cfg, err := config.Load(config.Tree{"v.yaml": []byte("version: 1\nnodes: {lb1: {address: 10.77.0.21, interface: eth0, canary: true}, lb2: {address: 10.77.0.22, interface: eth0}}\nguard: " + guard + "\n")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := cfg.Warnings.Error(); got != want {
+			t.Errorf("guard: %s: warned %q, want %q", guard, got, want)
+		}
+	}
+}
+
 func TestRevision(t *testing.T) {
 	text := "version: 1\nnodes: {lb1: {address: 10.77.0.21, interface: eth0}}\nvips: {v: {addresses: [203.0.113.10], vrrp: {advert_interval: 1s, password_file: secrets/vrrp}}}\n"
 	tree := with("v.yaml", text)

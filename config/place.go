@@ -26,6 +26,7 @@ func (l *loader) place() {
 	}
 	l.checkInterfaces()
 	l.checkRouterIDs()
+	l.checkCanaries()
 }
 
 // checkSpeakers wants a routing section for every protocol a VIP is announced by.

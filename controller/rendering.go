@@ -283,14 +283,25 @@ func standIn(want vrrp.Config) (vrrp.Config, bool) {
 		return want, true
 	}
 	links, err := net.Interfaces()
-	here := slices.IndexFunc(links, func(l net.Interface) bool { return l.Flags&net.FlagLoopback == 0 })
-	if err != nil || here < 0 {
+	if err != nil {
+		return want, false
+	}
+	return standOn(links, want)
+}
+
+// standOn is want on some of these interfaces: the one of the same name, or
+// the first that an instance could be on.
+func standOn(links []net.Interface, want vrrp.Config) (vrrp.Config, bool) {
+	links = slices.DeleteFunc(slices.Clone(links), func(l net.Interface) bool {
+		return l.Flags&net.FlagLoopback != 0 || l.Flags&net.FlagMulticast == 0
+	})
+	if len(links) == 0 {
 		return want, false
 	}
 	want.Instances = slices.Clone(want.Instances)
 	for i, one := range want.Instances {
-		if !slices.ContainsFunc(links, func(l net.Interface) bool { return l.Name == one.Interface && l.Flags&net.FlagLoopback == 0 }) {
-			want.Instances[i].Interface = links[here].Name
+		if !slices.ContainsFunc(links, func(l net.Interface) bool { return l.Name == one.Interface }) {
+			want.Instances[i].Interface = links[0].Name
 		}
 	}
 	return want, true
