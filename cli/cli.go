@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/status"
 )
 
 // Program is what a run of the command line needs of its surroundings.
@@ -59,6 +60,9 @@ func Run(ctx context.Context, p Program) int {
 	case errors.As(err, &usage):
 		fmt.Fprintf(p.Stderr, "vipilot: %v\n", err)
 		return exitUsage
+	}
+	if errors.Is(err, status.ErrNobody) {
+		err = fmt.Errorf("%w; vipilot run has to be up, and --run-dir or --addr say where", err)
 	}
 	fmt.Fprintf(p.Stderr, "vipilot: %v\n", err)
 	return exitFailed
@@ -123,8 +127,8 @@ func (p Program) flagsFromEnvironment(flags *pflag.FlagSet) error {
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != len(names) {
-			return usageError{fmt.Errorf("%s wants %s, got %d arguments; see %s --help",
-				cmd.CommandPath(), orNothing(names), len(args), cmd.CommandPath())}
+			return usageError{fmt.Errorf("%s wants %s, got %s; see %s --help",
+				cmd.CommandPath(), orNothing(names), count(len(args), "argument"), cmd.CommandPath())}
 		}
 		return nil
 	}

@@ -33,6 +33,7 @@ type node struct {
 	spacing   time.Duration // of reloads
 	reloaded  time.Time
 	broken    error  // what HAProxy says of any new structure
+	unwanted  string // a frontend that HAProxy refuses
 	taken     string // a frontend whose port another program has
 	started   bool
 
@@ -73,6 +74,9 @@ func (f fakeProxy) Set(_ context.Context, want haproxy.Config) (haproxy.Change, 
 	for _, one := range want.Frontends {
 		if one.Name == f.taken {
 			return haproxy.Change{Kind: haproxy.None}, &haproxy.TakenError{Frontend: one.Name, Err: errors.New("address already in use")}
+		}
+		if one.Name == f.unwanted {
+			return haproxy.Change{Kind: haproxy.None}, errors.New("haproxy says no")
 		}
 	}
 	structure := len(want.Frontends) != len(f.frontends)

@@ -65,6 +65,7 @@ type loop struct {
 	ordered   *config.Config // whose certificates are ordered
 	issued    map[acme.Key]acme.Certificate
 	trial     *config.Config // the configuration to go back to when a component refuses the new one
+	fresh     *config.Config // what the source had at the start, until the last good one is in force again
 	rollout   rollout
 	departure departure
 	arrival   arrival
@@ -188,6 +189,10 @@ func (l *loop) settle(ctx context.Context, cause string) {
 	if changed != "" {
 		l.log.Info("applied", "changed", changed, "cause", cause, "took", time.Since(began).Round(10*time.Microsecond))
 	}
+	if l.takeFresh(ctx, err) {
+		l.settle(ctx, cause)
+		return
+	}
 	l.publish(cause)
 	known := l.known.Load()
 	l.memory.keepEndpoints(known.in.Hosts, known.want.Pools)
@@ -242,7 +247,8 @@ func (l *loop) refuse(cfg *config.Config, err error) {
 // goBack returns to the configuration that was in force.
 func (l *loop) goBack(ctx context.Context, err error) {
 	l.refuse(l.in.Config, err)
-	l.in.Config, l.trial, l.rollout.trial = l.trial, nil, nil
+	l.in.Config, l.trial = l.trial, nil
+	l.tryOut("", nil)
 	l.followHosts(ctx)
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
 	"github.com/vipilot/vipilot/haproxy"
+	"github.com/vipilot/vipilot/status"
 )
 
 // start runs the loop in the bubble and returns what ends it and waits.
@@ -151,7 +152,7 @@ func TestFaultsAreSaidOnce(t *testing.T) {
 			synctest.Wait()
 		}
 		c := l.board.Report().Config
-		if c.Pending == nil || *c.Pending != "c0ffee" || c.Error == nil || *c.Error != "fleet.yaml:1:1: no\nthe server cannot be reached" {
+		if c.Pending == nil || *c.Pending != "c0ffee" || c.PendingReason != status.Refused || c.Error == nil || *c.Error != "fleet.yaml:1:1: no\nthe server cannot be reached" {
 			t.Errorf("pending %v, error %v", c.Pending, c.Error)
 		}
 		if n := strings.Count(log.String(), "revision refused"); n != 1 {

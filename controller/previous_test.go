@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
 	"github.com/vipilot/vipilot/haproxy"
 )
@@ -38,6 +39,8 @@ func recalled(dir string) (in Input, said string) {
 	note(m.loadDrains(&in))
 	_, err = m.loadBad()
 	note(err)
+	_, err = (&loop{memory: m}).loadTrial(new(config.Config))
+	note(err)
 	return in, strings.Join(words, "\n")
 }
 
@@ -68,7 +71,7 @@ func TestPreviousState(t *testing.T) {
 // node goes on without it.
 func TestNewerState(t *testing.T) {
 	dir := previousState(t)
-	for _, name := range []string{"config.json", "endpoints.json", drainsFile, "bad.json"} {
+	for _, name := range []string{"config.json", "endpoints.json", drainsFile, "bad.json", trialFile} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(`{"version":99,"hosts":["in","other","words"],"files":7}`), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +80,7 @@ func TestNewerState(t *testing.T) {
 	if in.Config != nil || len(in.Hosts) != 0 || in.Drains != nil {
 		t.Errorf("something of a newer version was taken: %+v", in)
 	}
-	for _, name := range []string{"config.json: version 99", "endpoints.json: version 99", drainsFile + ": version 99", "bad.json: version 99", "it is ignored"} {
+	for _, name := range []string{"config.json: version 99", "endpoints.json: version 99", drainsFile + ": version 99", "bad.json: version 99", trialFile + ": version 99", "it is ignored"} {
 		if !strings.Contains(said, name) {
 			t.Errorf("nothing is said of %s in\n%s", name, said)
 		}

@@ -89,7 +89,7 @@ func (l *loop) watchProbation(ctx context.Context) bool {
 	case !next.IsZero():
 		l.again(ctx, next.Sub(now))
 	case !now.Before(p.until):
-		l.rollout.trial = nil
+		l.tryOut("", nil)
 		l.log.Info("revision settled", "revision", l.in.Config.Revision)
 	default:
 		l.again(ctx, p.until.Sub(now))
@@ -138,9 +138,11 @@ func (l *loop) takeBack(ctx context.Context, service string, had int) {
 	why := fmt.Sprintf("it left service %s without a ready endpoint (it had %d), so revision %s is in force again; change the configuration, or let it through with vipilot approve %s",
 		service, had, p.old.Revision, bad.Revision)
 	l.log.Error("revision taken back", "revision", bad.Revision, "service", service, "back_to", p.old.Revision)
-	l.rollout.trial, l.trial = nil, nil
+	l.trial = nil
 	l.rollout.bad = badRevision{Revision: bad.Revision, Why: why}
 	l.memory.keepBad(l.rollout.bad)
+	l.memory.keepConfig(p.old)
+	l.tryOut("", nil)
 	l.rollout.waiting, l.rollout.why = bad, why
 	l.in.Config = p.old
 	l.followHosts(ctx)

@@ -83,11 +83,11 @@ func (l *loop) reportConfig() status.Config {
 	}
 	if l.applied.refused != "" {
 		refused := l.applied.refused
-		c.Pending = &refused
+		c.Pending, c.PendingReason = &refused, status.Refused
 	}
 	if waiting := l.rollout.waiting; waiting != nil && l.applied.refusal == nil {
 		why := l.rollout.why
-		c.Pending, c.Error = &waiting.Revision, &why
+		c.Pending, c.Error, c.PendingReason = &waiting.Revision, &why, l.rollout.reason()
 	}
 	if l.opts.Source != nil { // a newer one may be out of reach beside that
 		if fault := l.opts.Source.Fault(); fault != nil && c.Error != nil {

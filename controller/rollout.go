@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/status"
 )
 
 // rollout is how a valid revision comes into force: some wait for a person or
@@ -120,6 +121,7 @@ func (l *loop) offer(ctx context.Context, cfg *config.Config, err error) {
 	default:
 	}
 	l.applied.refused, l.applied.refusal = "", nil
+	l.fresh = nil
 	if l.in.Config != nil && cfg.Revision == l.in.Config.Revision {
 		l.rollout.forget()
 		return
@@ -145,6 +147,17 @@ func (r *rollout) forget() {
 	r.waiting, r.why, r.soak = nil, "", nil
 }
 
+// reason is what the revision that waits waits for.
+func (r *rollout) reason() string {
+	switch {
+	case r.soak != nil:
+		return status.Soaking
+	case r.waiting.Revision == r.bad.Revision:
+		return status.TakenBack
+	}
+	return status.Guarded
+}
+
 // hold lets a revision wait.
 func (l *loop) hold(ctx context.Context, cfg *config.Config, why string, canaries bool) {
 	l.rollout.waiting, l.rollout.why = cfg, why
@@ -154,13 +167,30 @@ func (l *loop) hold(ctx context.Context, cfg *config.Config, why string, canarie
 	}
 }
 
+// takeFresh takes what the source had at the start when the last good revision
+// is in force again, and reports whether it did: then another round is due.
+// Where the last good one fails, err, there is nothing to go back to.
+func (l *loop) takeFresh(ctx context.Context, err error) bool {
+	cfg := l.fresh
+	if cfg == nil {
+		return false
+	}
+	l.fresh = nil
+	l.put(ctx, cfg)
+	if err != nil {
+		l.trial = nil
+		l.tryOut("", nil)
+	}
+	return true
+}
+
 // put brings a revision into force, on trial.
 func (l *loop) put(ctx context.Context, cfg *config.Config) {
 	for _, w := range cfg.Warnings {
 		l.log.Warn("configuration", "warning", w.String())
 	}
 	l.trial = l.in.Config
-	l.rollout.trial = l.startProbation(cfg)
+	l.tryOut(cfg.Revision, l.startProbation(cfg))
 	l.in.Config = cfg
 	l.followHosts(ctx)
 }

@@ -51,7 +51,7 @@ func TestGuardWaitsForApproval(t *testing.T) {
 		less := load(t, strings.Replace(pair, "  shop:\n    vip: public\n    http: {hosts: [shop.example.net]}\n    backend: {port: 80}\n", "", 1))
 		c := offered(t, l, less)
 		want := "it removes 1 of 3 services (shop), more than guard.max_removed: 30%"
-		if c.Revision != old.Revision || c.Pending == nil || *c.Pending != less.Revision || c.Error == nil || *c.Error != want {
+		if c.Revision != old.Revision || c.Pending == nil || *c.Pending != less.Revision || c.Error == nil || *c.Error != want || c.PendingReason != status.Guarded {
 			t.Fatalf("not held: %+v", c)
 		}
 		if r := l.board.Report(); !r.Ready {
@@ -108,7 +108,8 @@ func TestARevisionThatEmptiesAServiceIsTakenBack(t *testing.T) {
 				synctest.Wait()
 				answered(t, l)
 				c := l.board.Report().Config
-				if c.Revision != old.Revision || c.Pending == nil || *c.Pending != bad.Revision || !strings.HasPrefix(*c.Error, "it left service todo without a ready endpoint (it had 2)") {
+				if c.Revision != old.Revision || c.Pending == nil || *c.Pending != bad.Revision || c.PendingReason != status.TakenBack ||
+					!strings.HasPrefix(*c.Error, "it left service todo without a ready endpoint (it had 2)") {
 					t.Fatalf("not taken back: %+v", c)
 				}
 				if _, state := n.server("todo"); state != haproxy.Ready {
@@ -219,7 +220,7 @@ func TestCanaryGoesFirst(t *testing.T) {
 				defer start(t, l)()
 				fresh := load(t, strings.Replace(canaried, "shop.example.net", "store.example.net", 1)+c.guard)
 				other.set(func(o *canary) { c.during(o, fresh.Revision) })
-				if got := offered(t, l, fresh); got.Revision != old.Revision || got.Pending == nil {
+				if got := offered(t, l, fresh); got.Revision != old.Revision || got.Pending == nil || got.PendingReason != status.Soaking {
 					t.Fatalf("taken at once: %+v", got)
 				}
 				time.Sleep(30 * time.Second)

@@ -203,7 +203,8 @@ func lock(name string) (unlock func(), err error) {
 
 // recall reads the state directory and the configuration. Where nothing was in
 // force before, the source's must be valid; otherwise it comes into force like
-// any new revision, and until then the last good one is.
+// any new revision, once the last good one is again: it may be one that a
+// daemon refuses, and that must not cost more after a restart than before.
 func (l *loop) recall(ctx context.Context) error {
 	if err := l.memory.loadEndpoints(&l.in); err != nil {
 		l.log.Warn("remembered endpoints", "err", err)
@@ -223,16 +224,22 @@ func (l *loop) recall(ctx context.Context) error {
 		l.refuse(cfg, err)
 		cfg = last
 	case last != nil && last.Revision != cfg.Revision:
+		l.newest.Store(cfg)
 		if why, canaries := l.rollout.consider(last, cfg, l.in.Node); why != "" {
 			l.hold(ctx, cfg, why, canaries)
-			cfg = last
+		} else {
+			l.fresh = cfg
 		}
+		cfg = last
 	}
 	for _, w := range cfg.Warnings {
 		l.log.Warn("configuration", "warning", w.String())
 	}
+	if l.rollout.trial, err = l.loadTrial(cfg); err != nil {
+		l.log.Warn("remembered revision on trial", "err", err)
+	}
 	l.in.Config = cfg
-	l.newest.Store(cfg)
+	l.newest.CompareAndSwap(nil, cfg)
 	if serving, ok := l.proxy.Predecessor(ctx); ok { // do not act on half a picture
 		l.log.Info("adopting what a predecessor left", "servers", len(serving))
 		l.inherited = serving

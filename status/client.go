@@ -21,6 +21,9 @@ import (
 // SocketName is the controller's socket in its run directory.
 const SocketName = "vipilot.sock"
 
+// ErrNobody says that no controller is where it was looked for.
+var ErrNobody = errors.New("nothing listens there")
+
 // maxReport bounds what a client reads of an answer.
 const maxReport = 256 << 20
 
@@ -169,7 +172,7 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 	}
 	resp, err := c.http.Do(req)
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
-		return nil, fmt.Errorf("ask the controller at %s: nothing listens there", c.addr)
+		return nil, fmt.Errorf("ask the controller at %s: %w", c.addr, ErrNobody)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ask the controller at %s: %w", c.addr, err)

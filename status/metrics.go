@@ -50,6 +50,7 @@ func newCollector(report func() *Report, version string) *collector {
 		{"config_last_applied_timestamp_seconds", "When the revision in force was applied.", ""},
 		{"config_error", "Whether the newest revision was refused or could not be read.", ""},
 		{"config_pending", "Whether a revision waits or was refused.", ""},
+		{"config_pending_info", "The revision that is not in force and why (refused, guard, canary, taken_back); always 1.", "revision reason"},
 		{"haproxy_up", "Whether HAProxy runs.", ""},
 		{"haproxy_reloads_total", "Reloads of HAProxy.", ""},
 		{"haproxy_old_workers", "Workers of before a reload that finish their sessions.", ""},
@@ -148,6 +149,9 @@ func (s samples) config(c Config) {
 	}
 	s.flag("config_error", c.Error != nil)
 	s.flag("config_pending", c.Pending != nil)
+	if c.Pending != nil && *c.Pending != "" {
+		s.gauge("config_pending_info", 1, *c.Pending, c.PendingReason)
+	}
 }
 
 func (s samples) components(c Components) {

@@ -139,7 +139,7 @@ func newPageView(whole *Report, query string, events []Event, now time.Time) pag
 	if r.Ready {
 		v.Title, v.Tone = r.Node+" ready", good
 		if r.Config.Error != nil {
-			v.Reasons, v.Tone = []string{"config: " + *r.Config.Error}, warn
+			v.Reasons, v.Tone = r.Config.troubles(), warn
 		}
 	}
 	if at := r.Config.AppliedAt; at != nil {

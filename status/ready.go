@@ -17,12 +17,7 @@ func (r *Report) Unready() []string {
 	add := func(format string, args ...any) {
 		reasons = append(reasons, oneLine(fmt.Sprintf(format, args...)))
 	}
-	if r.Config.Pending != nil {
-		add("config: revision %s is not in force", *r.Config.Pending)
-	}
-	for fault := range strings.Lines(text(r.Config.Error)) {
-		add("config: %s", fault)
-	}
+	reasons = r.Config.troubles()
 	for _, c := range r.components() {
 		if c.Error != "" {
 			add("%s: %s: %s", c.Name, c.State, c.Error)
@@ -114,4 +109,15 @@ func oneLine(s string) string {
 		lines[i] = strings.TrimSpace(strings.ReplaceAll(line, "\t", " "))
 	}
 	return strings.Map(printable, strings.Join(lines, "; "))
+}
+
+// troubles say which revision is not in force and why, one line each.
+func (c Config) troubles() (lines []string) {
+	if c.Pending != nil {
+		lines = append(lines, oneLine("config: revision "+*c.Pending+" is not in force"))
+	}
+	for fault := range strings.Lines(text(c.Error)) {
+		lines = append(lines, oneLine("config: "+fault))
+	}
+	return lines
 }

@@ -35,7 +35,19 @@ type Config struct {
 	AppliedAt *time.Time `json:"applied_at"`
 	Pending   *string    `json:"pending"` // a revision that waits or was refused
 	Error     *string    `json:"error"`   // why
+
+	// PendingReason says in one word why Pending is not in force: refused,
+	// guard, canary or taken_back; "" without one.
+	PendingReason string `json:"pending_reason,omitempty"`
 }
+
+// The reasons why a revision is not in force.
+const (
+	Refused   = "refused"    // by a check or a daemon
+	Guarded   = "guard"      // it removes too much, and waits for approval
+	Soaking   = "canary"     // it waits for the canaries
+	TakenBack = "taken_back" // it left a service without a ready endpoint
+)
 
 // Components of the node.
 type Components struct {

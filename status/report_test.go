@@ -34,7 +34,7 @@ func troubled() *Report {
 	stale := time.Date(1999, 12, 31, 23, 58, 30, 0, time.UTC)
 	return &Report{
 		Node: "lb2", Version: "v1.0.0",
-		Config: Config{Revision: "4f3a2b1c9d8e", AppliedAt: &applied, Pending: ptr("77aa01bc23de"),
+		Config: Config{Revision: "4f3a2b1c9d8e", AppliedAt: &applied, Pending: ptr("77aa01bc23de"), PendingReason: Refused,
 			Error: ptr("todo.yaml:3:8: services.todo.vip: \"pubic\" is not a declared VIP; did you mean \"public\"?\ntodo.yaml:9:5: services.todo.chek: unknown key; did you mean \"check\"?")},
 		Components: Components{
 			HAProxy:    HAProxy{State: "failed", Reloads: 3, RuntimeUpdates: 1204, Error: ptr("run haproxy: exit status 1: cannot bind 203.0.113.10:80")},

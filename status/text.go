@@ -69,8 +69,10 @@ func (p *page) head(r *Report) {
 	for _, reason := range r.Unready() {
 		p.line(paint{bad, "! " + reason})
 	}
-	if r.Ready && r.Config.Error != nil { // ready for the last good revision
-		p.line(paint{warn, "! config: " + oneLine(*r.Config.Error)})
+	if r.Ready { // for the last good revision
+		for _, trouble := range r.Config.troubles() {
+			p.line(paint{warn, "! " + trouble})
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func TestWriteText(t *testing.T) {
 	}
 	busy := example(t)
 	busy.Services["crowd"] = crowd
-	busy.Config.Error = ptr("fetch the repository: no route to host")
+	busy.Config.Pending, busy.Config.Error = ptr("77aa01bc23de"), ptr("it removes 2 of 3 services (db and mail), more than guard.max_removed: 50%\nfetch the repository: no route to host")
 	for name, c := range map[string]struct {
 		report *Report
 		color  bool
