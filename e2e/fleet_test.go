@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -230,12 +231,30 @@ func (f *fleet) steady(d time.Duration) {
 	}
 }
 
-// reloads is how often a node's HAProxy was reloaded.
-func (f *fleet) reloads(n *lab.Node) int {
+// status is what a node reports now.
+func (f *fleet) status(n *lab.Node) status.Report {
 	f.t.Helper()
 	r, err := n.Status(f.ctx)
 	f.must(err)
-	return r.Components.HAProxy.Reloads
+	return r
+}
+
+// reloads is how often a node's HAProxy was reloaded.
+func (f *fleet) reloads(n *lab.Node) int {
+	f.t.Helper()
+	return f.status(n).Components.HAProxy.Reloads
+}
+
+// dockerFiles are the lab's files for the engines, for a repository elsewhere.
+func (f *fleet) dockerFiles() map[string]string {
+	f.t.Helper()
+	files := make(map[string]string)
+	for _, name := range []string{"docker/ca.pem", "docker/cert.pem", "docker/key.pem"} {
+		data, err := os.ReadFile(filepath.Join(f.RepoDir(), name))
+		f.must(err)
+		files[name] = string(data)
+	}
+	return files
 }
 
 // endpoint finds an endpoint of the usual service by name.

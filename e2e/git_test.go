@@ -160,10 +160,8 @@ func (f *forged) fill() {
 		f.files["site/"+name] = text
 	}
 	f.secrets.Plant("BGP password", strings.TrimSpace(f.files["site/secrets/bgp"]))
-	for _, name := range []string{"ca.pem", "cert.pem", "key.pem"} {
-		data, err := os.ReadFile(filepath.Join(f.RepoDir(), "docker", name))
-		f.must(err)
-		f.files["site/docker/"+name] = string(f.secrets.PlantKey("key for Docker", data))
+	for name, text := range f.dockerFiles() {
+		f.files["site/"+name] = string(f.secrets.PlantKey("key for Docker", []byte(text)))
 	}
 }
 
@@ -206,13 +204,6 @@ func (f *forged) hooked() {
 			})
 		}
 	}
-}
-
-func (f *forged) status(n *lab.Node) status.Report {
-	f.t.Helper()
-	r, err := n.Status(f.ctx)
-	f.must(err)
-	return r
 }
 
 // taken sends webhooks and waits until both nodes run the commit.

@@ -176,6 +176,8 @@ func TestBrokenServer(t *testing.T) {
 	}
 	w.commit("huge")
 	wantRevision(t, live, second, "too large")
+	w.git("rm", "-rq", "elsewhere")
+	wantRevision(t, live, w.commit("small again"), "") // its history is not fetched
 }
 
 // TestSlowServer gives up in time on one that says nothing.

@@ -149,3 +149,14 @@ func (n *Node) get(ctx context.Context, path string, timeout time.Duration) (io.
 	}
 	return resp.Body, nil
 }
+
+// Read is the whole answer to GET on the node's status listener.
+func (n *Node) Read(ctx context.Context, path string) (string, error) {
+	body, err := n.get(ctx, path, 5*time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer body.Close()
+	data, err := io.ReadAll(body)
+	return string(data), err
+}
