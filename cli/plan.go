@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -101,8 +102,15 @@ func (f planFlags) plan(ctx context.Context, cfg *config.Config) (*status.Plan, 
 
 func (f planFlags) compare(ctx context.Context, cfg *config.Config) (*status.Plan, error) {
 	base, err := load(ctx, f.base, f.access, nil)
+	var faults config.Faults
+	if errors.As(err, &faults) { // which of the two it is shows in the files' names
+		for i := range faults {
+			faults[i].Pos.File = named(f.base, faults[i].Pos.File)
+		}
+		return nil, faults
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--base: %w", err)
 	}
 	given, err := readEndpoints(f.endpoints, cfg)
 	if err != nil {
