@@ -71,7 +71,7 @@ bench-scale: setup ## of the figures, those for 1,000 to 50,000 containers on si
 fuzz: ## every fuzz target for FUZZTIME (20s); what is found stays as a seed in testdata/fuzz
 	@grep -rno --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sed 's/:[0-9]*:func / /' | while read -r file name; do \
 		echo "fuzz: $$name of $$(dirname "$$file")"; \
-		go test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) "$$(dirname "$$file")" || exit 1; done
+		go test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=10x "$$(dirname "$$file")" || exit 1; done
 
 lint: ## gofmt and go vet
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted" >&2; exit 1; }

@@ -15,7 +15,8 @@ const (
 	maxAnswer = 64 << 20
 	maxCost   = 8_000_000
 	maxEvent  = 1 << 20
-	objectFee = 16 // cost of an object, where a value costs 1
+	objectFee = 16      // cost of an object, where a value costs 1
+	maxListed = 100_000 // containers of one engine, each of which is inspected
 )
 
 var errTooMuch = errors.New("it says more than any docker engine would")

@@ -44,6 +44,7 @@ func TestHostileEngine(t *testing.T) {
 		want string // in the snapshot's error; "" = the engine can be read
 	}{
 		"a list without end":          {list, endless("[{}", ",{}"), errTooMuch.Error()},
+		"a list of many containers":   {list, answers("[{}" + strings.Repeat(",{}", maxListed) + "]"), errTooMuch.Error()},
 		"a string without end":        {list, endless(`[{"Id":"`, "aaaaaaaaaaaaaaaa"), errTooMuch.Error()},
 		"an inspection without end":   {inspect, endless(`{"Config":{"Labels":{"a":"b"`, `,"a":"b"`), errTooMuch.Error()},
 		"networks without end":        {"/networks", endless("[{}", ",{}"), errTooMuch.Error()},

@@ -43,6 +43,11 @@ type keeper struct {
 	sent bool                // there has been one
 }
 
+// maxTouched is how many containers events may speak of from one list to the
+// next: each may cost an inspection, and who sits before an engine can think up
+// any number.
+const maxTouched = 50_000
+
 // kill is the moment a container was told to stop, by both clocks.
 type kill struct{ engine, seen time.Time }
 
@@ -267,6 +272,9 @@ func (k *keeper) event(ctx context.Context, m events.Message, at time.Time) {
 	id, attributes := m.Actor.ID, m.Actor.Attributes
 	if m.Type == events.NetworkEventType {
 		id = attributes["container"]
+	}
+	if !containerID.MatchString(id) || len(k.touched) >= maxTouched && !k.touched[id] {
+		return // the next list tells
 	}
 	k.touched[id] = true
 	r, known := k.view.byID[id]

@@ -236,6 +236,9 @@ func (s *session) list(ctx context.Context, full bool) error {
 	if err := s.read(call, "/containers/json", url.Values{"all": {"1"}}, &all); err != nil {
 		return fmt.Errorf("list containers: %w", err)
 	}
+	if len(all) > maxListed {
+		return fmt.Errorf("list containers: %w (%d containers, %d at the most)", errTooMuch, len(all), maxListed)
+	}
 	s.sign()
 	tell(ctx, s.facts, func(k *keeper) { k.listed(ctx, all, full) })
 	return nil
