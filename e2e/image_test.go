@@ -51,7 +51,7 @@ func TestImage(t *testing.T) {
 	f := fromImage(t)
 	f.todo(f.App1, "web-1")
 	f.must(f.LB1.RunImage(f.ctx))
-	f.must(f.LB2.RunImage(f.ctx, "SETUID", "SETGID", "SYS_CHROOT", "KILL"))
+	f.must(f.LB2.RunImage(f.ctx, "SETUID", "SETGID", "SYS_CHROOT", "KILL", "SYS_ADMIN", "CHOWN", "DAC_OVERRIDE"))
 	for _, n := range f.Nodes() {
 		f.ready(n)
 	}
@@ -109,6 +109,31 @@ func TestImage(t *testing.T) {
 	if seen := load.Stop(); seen.Trouble() > 5*time.Second {
 		t.Errorf("requests were in trouble for %v after the master died", seen.Trouble())
 	}
+	f.announcesByFRR(f.LB2)
+}
+
+// announcesByFRR has a node whose container may run FRR speak BGP and OSPF with
+// that of the image.
+func (f *fleet) announcesByFRR(n *lab.Node) {
+	f.t.Helper()
+	ospfd, err := f.Router.StartOSPF(f.ctx)
+	f.must(err)
+	f.t.Cleanup(ospfd.Kill)
+	by := func(protocol string) {
+		f.redeclare(todoService, "protocols: [bgp]", "protocols: ["+protocol+"]", "  bgp:\n", "  bgp:\n    speaker: frr\n",
+			"routing:\n", "routing:\n  ospf: {interfaces: [eth0], hello_interval: 1s, dead_interval: 4s, network: broadcast}\n")
+		f.t.Logf("route by %s of the container's FRR after %v", protocol, f.await("route", 60*time.Second, f.routedTo(protocol, n)))
+	}
+	by("ospf")
+	by("bgp")
+	seen := f.awaitStatus(n, "FRR announces", 20*time.Second, func(r status.Report) error {
+		if frr := r.Components.FRR; !r.Ready || frr == nil || frr.Daemons["mgmtd"] == 0 || frr.Error != nil {
+			return fmt.Errorf("ready %t, frr %+v", r.Ready, frr)
+		}
+		return lab.HearsRouter(r)
+	})
+	f.t.Logf("FRR in the container: %v", seen.Components.FRR.Daemons)
+	f.awaitAnswer()
 }
 
 // looksRight checks what the image and its containers say about themselves.
