@@ -3,10 +3,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 20s
 DEB_ARCH ?= $(shell go env GOARCH)
 DEBIAN13 := TestFirstRequest|TestScale|TestRollingReplacement|TestDrainKeepsRequests|TestDrainByHand|TestControllerKill|TestNewServiceUnderLoad|TestCertificateFile|TestACME|TestNothingLost|TestTierScale
-APART := TestImage|TestSideCar|TestUpgrade
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help setup build test man deb image release reproduce audit licences unit e2e e2e-image e2e-debian13 demo demo-down faults bench bench-scale fuzz lint golden screenshots docs clean
+.PHONY: help setup build test man deb image release reproduce audit licences unit e2e e2e-upgrade e2e-debian13 demo demo-down faults bench bench-scale fuzz lint golden screenshots docs clean
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
@@ -17,7 +16,7 @@ setup: ## install what tests and demo need and the machine lacks (apt), and comp
 build: ## build the static binary bin/vipilot
 	VERSION=$(VERSION) deploy/build.sh $$(go env GOHOSTARCH) bin/vipilot
 
-test: setup lint ## everything but the image and most of the fault matrix; fails, and never skips, where something cannot run
+test: setup lint ## everything but most of the fault matrix and e2e-upgrade; fails, and never skips, where something cannot run
 	go test -race -timeout 10m ./...
 	@$(MAKE) --no-print-directory e2e e2e-debian13
 
@@ -40,13 +39,12 @@ reproduce: ## make the release twice, from nothing and elsewhere, and compare ev
 unit: ## tests that need neither root nor daemons
 	go test ./...
 
-e2e: ## tests on real daemons, but for the image and most of the fault matrix; RUN=TestScale for one
+e2e: ## tests on real daemons, but for most of the fault matrix and e2e-upgrade; RUN=TestScale for one
 	@e2e/image/setup.sh
-	VIPILOT_E2E=1 go test -count=1 -p 2 -timeout 30m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^($(APART))$$' ./...)
+	VIPILOT_E2E=1 go test -count=1 -p 2 -timeout 30m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^TestUpgrade$$' ./e2e ./...)
 
-e2e-image: setup ## build the container image and run the nodes from it; upgrade nodes of the previous release
-	@e2e/image/setup.sh
-	VIPILOT_E2E=1 go test -count=1 -v -timeout 30m -run '^($(APART))$$' ./e2e
+e2e-upgrade: setup ## upgrade running nodes of the previous release, which is taken out of the repository's history
+	VIPILOT_E2E=1 go test -count=1 -v -timeout 30m -run '^TestUpgrade$$' ./e2e
 
 e2e-debian13: ## what touches HAProxy or FRR, again on Debian 13's 3.0 and 10.3
 	@e2e/trixie/setup.sh
