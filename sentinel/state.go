@@ -58,13 +58,23 @@ func (w *watchdog) announced() []netip.Prefix {
 }
 
 func (w *watchdog) heldOfWanted() []netip.Addr {
-	wanted := w.want.Routing.Prefixes
+	single, wider := make(map[netip.Addr]bool), []netip.Prefix(nil)
+	take := func(prefixes []routing.Prefix) {
+		for _, p := range prefixes {
+			if p.Prefix.IsSingleIP() {
+				single[p.Prefix.Addr()] = true
+			} else {
+				wider = append(wider, p.Prefix)
+			}
+		}
+	}
+	take(w.want.Routing.Prefixes)
 	if w.want.Routing.OSPF != nil {
-		wanted = slices.Concat(wanted, w.want.Routing.OSPF.Prefixes)
+		take(w.want.Routing.OSPF.Prefixes)
 	}
 	held := []netip.Addr{}
 	for a := range w.held {
-		if slices.ContainsFunc(wanted, func(p routing.Prefix) bool { return p.Prefix.Contains(a) }) {
+		if single[a] || slices.ContainsFunc(wider, func(p netip.Prefix) bool { return p.Contains(a) }) {
 			held = append(held, a)
 		}
 	}

@@ -96,6 +96,7 @@ func (s *scene) withdrawal(haproxy int, figures map[string]time.Duration) {
 // and waits until the router's kernel has them all; then takes them back.
 func prefixes(s *scene, figures map[string]time.Duration) {
 	const many = 10000
+	s.watch.Stop() // it reads all of the router's table a hundred times a second, which takes a CPU
 	orders, err := os.ReadFile(filepath.Join(s.LB1.RunDir, "sentinel.want.json"))
 	s.must(err)
 	var want map[string]any
