@@ -20,13 +20,15 @@ import (
 
 // Addresses of the lab: the node, and the router on the same wire.
 const (
-	Node    = "10.77.30.1"
-	Router  = "10.77.30.2"
-	Router2 = "10.77.30.3" // a second address of the router
-	Node6   = "2001:db8:30::1"
-	Router6 = "2001:db8:30::2"
-	ASN     = 65010 // the node's
-	Peer    = 65000 // the router's
+	Node               = "10.77.30.1"
+	Router             = "10.77.30.2"
+	Router2            = "10.77.30.3"               // a second address of the router
+	FarNode, FarRouter = "10.77.31.1", "10.77.31.2" // StartFar's, not on the wire
+	Node6              = "2001:db8:30::1"
+	Router6            = "2001:db8:30::2"
+	ASN                = 65010 // the node's
+	Far                = 65099 // the router's, for StartFar's second session
+	Peer               = 65000 // the router's
 
 	inside   = "VIPILOT_E2E_INSIDE"
 	nodeNS   = "vipilot-routing-a"
@@ -188,6 +190,20 @@ func (l *Lab) daemon(name string, args ...string) {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+}
+
+// StartFar runs a router that has its session with the node between addresses
+// that are not on the wire.
+func (l *Lab) StartFar() {
+	l.t.Helper()
+	for _, line := range []string{
+		"ip addr add " + FarNode + "/32 dev lo", "ip route add " + FarRouter + " via " + Router,
+		"ip -n " + routerNS + " addr add " + FarRouter + "/32 dev lo", "ip -n " + routerNS + " route add " + FarNode + " via " + Node,
+	} {
+		Run(l.t, line)
+	}
+	far := " neighbor " + FarNode + " "
+	l.Start(far + "remote-as " + strconv.Itoa(ASN) + "\n" + far + "ebgp-multihop 3\n" + far + "update-source " + FarRouter + "\n")
 }
 
 // Ask is `vtysh -c line` on the router.
