@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"slices"
 	"time"
 
 	"github.com/vipilot/vipilot/routing"
@@ -117,11 +118,16 @@ func (w *watchdog) facts() facts {
 			w.bfd[name] = true
 		}
 	}
-	f := factsOf(w.want.Routing, peers, w.frr.Neighbors(), w.bfd)
+	neighbors := w.frr.Neighbors()
+	bgp, ospf := w.frr.Mute()
+	if ospf { // whoever hears one of its two daemons does not hear of all VIPs
+		neighbors = nil
+	}
+	f := factsOf(w.want.Routing, peers, neighbors, w.bfd)
 	if w.frr.Failing() { // it is about to end all sessions
 		f.router, f.cut, f.ended = false, true, true
 	}
-	if w.frr.Mute() {
+	if bgp || ospf {
 		f.cut, f.ended = true, true
 	}
 	return f
@@ -143,10 +149,19 @@ func factsOf(want routing.Config, peers map[string]routing.PeerState, neighbors 
 	}
 	if byOSPF || !byBGP {
 		for _, n := range neighbors {
-			f.router = f.router || n.State == neighborIsUp
+			f.router = f.router || n.State == neighborIsUp && tellable(n, want.OSPF)
 		}
 	}
 	return f
+}
+
+// tellable reports whether a neighbor is told of any prefix, now or later:
+// OSPFv2 has those of IPv4, OSPFv3 those of IPv6.
+func tellable(n routing.NeighborState, want *routing.OSPF) bool {
+	if want == nil || len(want.Prefixes) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(want.Prefixes, func(p routing.Prefix) bool { return p.Prefix.Addr().Is4() == (n.Version == 2) })
 }
 
 // writeSpeakerTrack tells keepalived of a node that nobody hears.

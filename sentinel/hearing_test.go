@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -91,8 +92,9 @@ func TestHearingLetsGo(t *testing.T) {
 func TestFacts(t *testing.T) {
 	up, down := map[string]routing.PeerState{"edge": {State: peerIsUp}}, map[string]routing.PeerState{"edge": {State: "active"}}
 	lost := map[string]routing.PeerState{"edge": {State: peerIsUp, BFD: bfdIsDown}}
-	full := map[string]routing.NeighborState{"10.77.0.1 eth0": {State: neighborIsUp}}
-	some := []routing.Prefix{{}}
+	full := map[string]routing.NeighborState{"10.77.0.1 eth0": {Version: 2, State: neighborIsUp}}
+	other := map[string]routing.NeighborState{"10.77.0.1 eth0 v3": {Version: 3, State: neighborIsUp}}
+	some := []routing.Prefix{{Prefix: netip.MustParsePrefix("203.0.113.10/32")}}
 	both := func(bgp, ospf []routing.Prefix) routing.Config {
 		return routing.Config{Peers: make([]routing.Peer, 1), Prefixes: bgp, OSPF: &routing.OSPF{Prefixes: ospf}}
 	}
@@ -112,6 +114,8 @@ func TestFacts(t *testing.T) {
 		{"by OSPF, and only BGP hears", both(nil, some), up, nil, nil, facts{needed: true}},
 		{"by both, and BGP hears", both(some, some), up, nil, nil, facts{needed: true, router: true}},
 		{"by both, and OSPF hears", both(some, some), down, full, nil, facts{needed: true, router: true}},
+		{"by OSPF, and only OSPFv3 hears", both(nil, some), down, other, nil, facts{needed: true}},
+		{"nothing to tell yet, a neighbor of OSPFv3", both(nil, nil), down, other, nil, facts{needed: true, router: true}},
 		{"BFD was never up", both(some, nil), lost, nil, nil, facts{needed: true, router: true}},
 		{"BFD has lost the peer", both(some, nil), lost, nil, guarded, facts{needed: true, cut: true}},
 		{"BFD has lost a peer that is told nothing", both(nil, some), lost, full, guarded, facts{needed: true, router: true}},

@@ -113,11 +113,13 @@ func (r *Router) StartGuardedOSPF(ctx context.Context) (undo func(), err error) 
 	}, err
 }
 
+// startOSPF makes the router the designated one: nodes have the usual priority.
 func (r *Router) startOSPF(ctx context.Context, more string) (*Daemon, error) {
 	conf := `interface eth0
  ip ospf area 0
  ip ospf hello-interval 1
  ip ospf dead-interval 4
+ ip ospf priority 10
 ` + more + `router ospf
  ospf router-id ` + RouterAddress + `
  timers throttle spf 0 50 200

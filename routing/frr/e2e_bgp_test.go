@@ -103,8 +103,10 @@ func TestE2EBGP(t *testing.T) {
 	pid := pidOf(t, s, "bgpd")
 	follow(t, s, func() routing.Config { return want })
 	_ = syscall.Kill(pid, syscall.SIGKILL)
+	mute := func() bool { bgp, _ := s.Mute(); return bgp }
+	l.Eventually("it says so", 5*time.Second, mute)
 	t.Logf("bgpd killed: gone after %s", l.Eventually("gone", 5*time.Second, func() bool { return !l.HasRoute("203.0.113.10") }))
-	t.Logf("back after %s", l.Eventually("back", 30*time.Second, func() bool { return l.HasRoute("203.0.113.10") && l.HasRoute("2001:db8::10") }))
+	t.Logf("back after %s", l.Eventually("back", 30*time.Second, func() bool { return l.HasRoute("203.0.113.10") && l.HasRoute("2001:db8::10") && !mute() }))
 }
 
 func TestE2EBGPSecurity(t *testing.T) {

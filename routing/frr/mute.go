@@ -54,10 +54,16 @@ func (s *Speaker) hear() {
 	}
 }
 
-// Mute reports that a daemon has ended under its sessions, and that the one that
-// was started in its place has none yet: routers have dropped what it announced.
-func (s *Speaker) Mute() bool {
+// Mute reports, by protocol, that a daemon has ended under its sessions, and that
+// the one that was started in its place has none yet: routers have dropped what
+// it announced.
+func (s *Speaker) Mute() (bgp, ospf bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.mute) > 0
+	if s.want.OSPF != nil {
+		for _, p := range s.want.OSPF.Prefixes {
+			ospf = ospf || s.mute["ospfd"] && p.Prefix.Addr().Is4() || s.mute["ospf6d"] && p.Prefix.Addr().Is6()
+		}
+	}
+	return s.mute["bgpd"], ospf
 }
