@@ -340,8 +340,8 @@ type Guard struct {
 	// Soak is how long every canary must have been well with a revision before
 	// the other nodes take it.
 	Soak time.Duration
-	// Wait is how long canaries are waited for, and GoOn what then happens:
-	// the revision is taken all the same, or it waits for approval.
+	// Wait is how long canaries that cannot be read are waited for, and GoOn what
+	// then happens: the revision is taken all the same, or it waits for approval.
 	Wait time.Duration
 	GoOn bool
 }

@@ -204,6 +204,11 @@ func TestCanaryGoesFirst(t *testing.T) {
 			no := "haproxy says no"
 			c.report.Config.Pending, c.report.Config.Error = &rev, &no
 		}, false, "it waits for canary lb2: it does not take the revision: haproxy says no"},
+		"does not take it, where none is needed": {"\nguard: {soak: 1m, wait: 2m, on_timeout: continue}\n", func(c *canary, rev string) {
+			no := "it left service todo without a ready endpoint"
+			c.report.Config.Pending, c.report.Config.Error = &rev, &no
+			time.AfterFunc(10*time.Second, func() { c.set(func(c *canary) { c.err = errors.New("nothing listens there") }) })
+		}, false, "it left service todo without a ready endpoint; guard.wait (2m0s) is over, let it through with vipilot approve"},
 		"not ready with it": {soaking, func(c *canary, rev string) { c.report.Config.Revision = rev }, false, "it waits for canary lb2: it is not ready"},
 		"does not answer":   {soaking, func(c *canary, _ string) { c.err = errors.New("nothing listens there") }, false, "it waits for canary lb2: nothing listens there"},
 		"does not answer and is not needed": {"\nguard: {soak: 1m, wait: 2m, on_timeout: continue}\n",

@@ -37,17 +37,25 @@ type soak struct {
 	end     context.CancelFunc
 	began   time.Time
 	well    map[string]time.Time // by canary: well with the revision since
-	trouble map[string]string    // by canary: why it is not
+	trouble map[string]trouble   // by canary: why it is not
+	heard   map[string]time.Time // by canary: last read, at first when the wait began
 	late    bool                 // guard.wait is over
+}
+
+// trouble is why a canary is not well with a revision; the zero value: it is.
+type trouble struct {
+	why     string
+	silent  bool // it cannot be read
+	refuses bool // it said no to the revision
 }
 
 // startSoak asks the canaries until the revision is admitted or dropped.
 func (l *loop) startSoak(ctx context.Context, cfg *config.Config) *soak {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &soak{end: cancel, began: time.Now(), well: make(map[string]time.Time), trouble: make(map[string]string)}
+	s := &soak{end: cancel, began: time.Now(), well: make(map[string]time.Time), trouble: make(map[string]trouble), heard: make(map[string]time.Time)}
 	for _, name := range canariesOf(cfg, l.in.Node) {
 		node, _ := cfg.Node(name)
-		s.trouble[name] = "it has not been asked yet"
+		s.trouble[name], s.heard[name] = trouble{why: "it has not been asked yet", silent: true}, s.began
 		go l.askCanary(ctx, cfg, s, node)
 	}
 	return s
@@ -75,25 +83,32 @@ func (l *loop) askCanary(ctx context.Context, cfg *config.Config, s *soak, node 
 	}
 }
 
-// canaryTrouble says why a canary is not well with a revision, "" when it is.
-func canaryTrouble(cfg *config.Config, r *status.Report, err error) string {
+// canaryTrouble says why a canary is not well with a revision.
+func canaryTrouble(cfg *config.Config, r *status.Report, err error) trouble {
 	switch {
 	case err != nil:
-		return err.Error()
+		return trouble{why: err.Error(), silent: true}
 	case r.Config.Pending != nil && *r.Config.Pending == cfg.Revision && r.Config.Error != nil:
-		return "it does not take the revision: " + *r.Config.Error
+		return trouble{why: "it does not take the revision: " + *r.Config.Error, refuses: true}
 	case r.Config.Revision != cfg.Revision:
-		return "it runs revision " + r.Config.Revision
+		return trouble{why: "it runs revision " + r.Config.Revision}
 	case !r.Ready:
-		return "it is not ready"
+		return trouble{why: "it is not ready"}
 	}
-	return ""
+	return trouble{}
 }
 
-// hear notes how a canary is.
-func (s *soak) hear(node config.Node, trouble string) {
-	if trouble != "" {
-		s.trouble[node.Name] = trouble
+// hear notes how a canary is. One that has said no and is silent since may be
+// so because of the revision.
+func (s *soak) hear(node config.Node, what trouble) {
+	if what.silent && s.trouble[node.Name].refuses {
+		return
+	}
+	if !what.silent {
+		s.heard[node.Name] = time.Now()
+	}
+	if what.why != "" {
+		s.trouble[node.Name] = what
 		delete(s.well, node.Name)
 		return
 	}
@@ -104,18 +119,22 @@ func (s *soak) hear(node config.Node, trouble string) {
 }
 
 // judgeSoak admits the revision when every canary has been well with it for
-// long enough, or when the time to wait for them is over and says so.
+// long enough. Those that cannot be read are waited for no longer than
+// guard.wait, where it says so; one that is not well is never passed over.
 func (l *loop) judgeSoak(ctx context.Context, cfg *config.Config, s *soak) {
 	now, guard := time.Now(), cfg.Guard
-	soaked := len(s.trouble) == 0
+	soaked, lost := true, true // as far as they are well, and as they are not
 	for _, since := range s.well {
 		soaked = soaked && now.Sub(since) >= guard.Soak
 	}
+	for name, what := range s.trouble {
+		lost = lost && what.silent && now.Sub(s.heard[name]) >= guard.Wait
+	}
 	s.late = now.Sub(s.began) >= guard.Wait
 	switch {
-	case soaked:
+	case soaked && len(s.trouble) == 0:
 		l.log.Info("the canaries are well with the revision", "revision", cfg.Revision, "soak", guard.Soak)
-	case s.late && guard.GoOn && len(s.trouble) > 0:
+	case soaked && lost && guard.GoOn:
 		l.log.Warn("going on without the canaries (guard.on_timeout: continue)", "revision", cfg.Revision, "why", s.tell(cfg))
 	default:
 		l.rollout.why = s.tell(cfg)
@@ -125,12 +144,16 @@ func (l *loop) judgeSoak(ctx context.Context, cfg *config.Config, s *soak) {
 	l.put(ctx, cfg)
 }
 
-// tell says what is still missing.
+// tell says what is still missing, first of canaries that are not well.
 func (s *soak) tell(cfg *config.Config) string {
-	for _, n := range cfg.Nodes {
-		if trouble := s.trouble[n.Name]; trouble != "" {
-			text := fmt.Sprintf("it waits for canary %s: %s", n.Name, trouble)
-			if s.late && !cfg.Guard.GoOn {
+	for _, silent := range []bool{false, true} {
+		for _, n := range cfg.Nodes {
+			what := s.trouble[n.Name]
+			if what.why == "" || what.silent != silent {
+				continue
+			}
+			text := fmt.Sprintf("it waits for canary %s: %s", n.Name, what.why)
+			if s.late && !(cfg.Guard.GoOn && silent) {
 				text += fmt.Sprintf("; guard.wait (%s) is over, let it through with vipilot approve %s", cfg.Guard.Wait, cfg.Revision)
 			}
 			return text

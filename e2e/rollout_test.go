@@ -93,7 +93,7 @@ func (f *staged) stays(what, good, pending, reason, why string, nodes ...*lab.No
 			{metrics, fmt.Sprintf("vipilot_config_info{revision=%q} 1", good)},
 			{metrics, fmt.Sprintf("vipilot_config_pending_info{reason=%q,revision=%q} 1", reason, pending)},
 			{metrics, "vipilot_config_pending 1"},
-			{screen, good}, {screen, pending}, {screen, why}, {n.Logs(1 << 20), "revision=" + pending},
+			{screen, good}, {screen, pending}, {screen, why}, {strings.ReplaceAll(n.Logs(1<<20), `"revision":"`, "revision="), "revision=" + pending}, // text or JSON
 		} {
 			if !strings.Contains(want.in, want.text) {
 				f.t.Errorf("%s: %s says nowhere %q:\n%s", what, n.Name, want.text, want.in)
@@ -179,9 +179,10 @@ func TestStagedRollout(t *testing.T) {
 	}
 	f.logged(f.LB1, "the canaries are well with the revision")
 
-	bad := f.pushed(map[string]string{"services.yaml": strings.Replace(todoService, "app: todo", "app: todoo", 1), "guard.yaml": "guard: {settle: 1s, soak: 10m}\n"})
+	bad := f.pushed(map[string]string{"services.yaml": strings.Replace(todoService, "app: todo", "app: todoo", 1), "guard.yaml": "guard: {settle: 1s, soak: 10m, wait: 1s, on_timeout: continue}\n"})
 	const why = "it left service todo without a ready endpoint"
 	f.stays("the canary went back", good, bad, "taken_back", why, f.LB2)
+	f.logged(f.LB2, `"level":"ERROR","msg":"revision taken back","revision":"`+bad+`","service":"todo"`)
 	f.stays("who does not follow it", good, bad, "canary", "it waits for canary lb2: it does not take the revision: "+why, f.LB1)
 
 	f.LB2.KillController()
@@ -212,7 +213,7 @@ func (f *staged) removesTooMuch(good string) {
 		f.t.Errorf("approved on lb1, and lb2 runs %s", c.Revision)
 	}
 	f.must(errors.Join(f.PowerOff(f.ctx, f.LB2), f.LB2.Forget(), f.PowerOn(f.ctx, f.LB2)))
-	f.must(f.LB2.StartVipilot(f.ctx, f.flags()...))
+	f.must(f.LB2.StartVipilot(f.ctx, append(f.flags(), "--log-format", "json")...))
 	f.taken("a first start", less, f.LB2)
 }
 
