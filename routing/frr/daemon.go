@@ -24,6 +24,10 @@ const (
 	backoffMin = 100 * time.Millisecond
 	backoffMax = 5 * time.Second
 	steady     = 10 * time.Second // a daemon that lived this long starts the backoff anew
+	// farewell is how long the next ospfd or ospf6d waits until zebra and bfdd have
+	// told routers of the end of the one before. A router that learned of it only
+	// from the next one's first packets kept the route for five seconds.
+	farewell = 500 * time.Millisecond
 )
 
 // daemon is one of FRR's, as far as we have come with it.
@@ -111,6 +115,9 @@ func (s *Speaker) run(d *daemon) (up bool, err error) {
 		d.process, d.have, d.announced = nil, nil, nil
 		if d.pause = min(max(2*d.pause, backoffMin), backoffMax); time.Since(d.begun) > steady {
 			d.pause = 0
+		}
+		if _, ok := speakers[d.name]; ok && d.name != "bgpd" {
+			d.pause = max(d.pause, farewell)
 		}
 		d.begun = time.Now()
 	}
