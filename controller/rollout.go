@@ -206,7 +206,9 @@ func (l *loop) approve(ctx context.Context, revision string) error {
 			done <- fmt.Errorf("no revision waits for approval; %s is in force", l.in.Config.Revision)
 		case r.waiting == nil:
 			done <- errors.New("no revision waits for approval")
-		case len(revision) < shortestRevision || !strings.HasPrefix(r.waiting.Revision, revision):
+		case len(revision) < shortestRevision:
+			done <- fmt.Errorf("revision %q is too short to be sure: type at least %d characters of %s, which waits: %s", revision, shortestRevision, r.waiting.Revision, r.why)
+		case !strings.HasPrefix(r.waiting.Revision, revision):
 			done <- fmt.Errorf("revision %q does not wait for approval; %s does: %s", revision, r.waiting.Revision, r.why)
 		default:
 			l.log.Info("revision approved", "revision", r.waiting.Revision)

@@ -60,6 +60,9 @@ func TestGuardWaitsForApproval(t *testing.T) {
 		if _, err := approve(t, l, "ffffffff"); err == nil || !strings.Contains(err.Error(), less.Revision+" does") {
 			t.Errorf("another revision was approved: %v", err)
 		}
+		if _, err := approve(t, l, less.Revision[:3]); err == nil || !strings.Contains(err.Error(), "at least 4 characters of "+less.Revision) {
+			t.Errorf("approved by three characters: %v", err)
+		}
 		if c, err := approve(t, l, less.Revision[:6]); err != nil || c.Revision != less.Revision || c.Pending != nil || c.Error != nil {
 			t.Errorf("approved: %+v, %v", c, err)
 		}
