@@ -81,14 +81,14 @@ func ofProcesses() []fault {
 			},
 		},
 		{
-			name: "ospfd killed", about: "kill -9 on the master; the sentinel starts it again",
+			name: "ospfd killed", about: "kill -9 on the master; the other node takes over, and the sentinel starts it again",
 			in:    func(m mode) bool { return m.protocol == "ospf" },
-			bound: most(3000, 10*time.Second, 300*time.Millisecond), strike: daemonKilled("ospfd"),
+			bound: most(300, time.Second, 500*time.Millisecond), strike: daemonKilled("ospfd"),
 		},
 		{
-			name: "bgpd killed", about: "kill -9 on the master, where FRR speaks BGP; the sentinel starts it again",
+			name: "bgpd killed", about: "kill -9 on the master, where FRR speaks BGP; the other node takes over, and the sentinel starts it again",
 			in:    func(m mode) bool { return m.protocol == "bgp" && m.frr },
-			bound: most(3000, 10*time.Second, 300*time.Millisecond), strike: daemonKilled("bgpd"),
+			bound: most(300, time.Second, 500*time.Millisecond), strike: daemonKilled("bgpd"),
 		},
 		{
 			name: "zebra killed", about: "kill -9 on the master, where FRR speaks; the other node takes over, and the sentinel starts all of FRR again",
