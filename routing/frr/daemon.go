@@ -116,7 +116,7 @@ func (s *Speaker) run(d *daemon) (up bool, err error) {
 		if d.pause = min(max(2*d.pause, backoffMin), backoffMax); time.Since(d.begun) > steady {
 			d.pause = 0
 		}
-		if _, ok := speakers[d.name]; ok && d.name != "bgpd" {
+		if versions[d.name] > 0 {
 			d.pause = max(d.pause, farewell)
 		}
 		d.begun = time.Now()

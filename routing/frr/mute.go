@@ -2,9 +2,8 @@ package frr
 
 import "maps"
 
-// The daemons that have sessions with routers, by the protocol of a neighbor;
-// BGP has peers instead.
-var speakers = map[string]int{"ospfd": 2, "ospf6d": 3, "bgpd": 0}
+// versions are those of OSPF's daemons.
+var versions = map[string]int{"ospfd": 2, "ospf6d": 3}
 
 // silenced notes that a daemon has ended by itself. Its sessions have ended with
 // it, which is known at once and not only when somebody looks again.
@@ -19,7 +18,7 @@ func (s *Speaker) silenced(name string) {
 	}
 	left := maps.Clone(s.seen.neighbors)
 	for key, n := range left {
-		if n.Version == speakers[name] {
+		if n.Version == versions[name] {
 			delete(left, key)
 		}
 	}
@@ -28,17 +27,13 @@ func (s *Speaker) silenced(name string) {
 
 // heardBy reports whether a daemon has a session with any router.
 func (s *Speaker) heardBy(name string) bool {
-	version, ok := speakers[name]
-	if !ok {
-		return false
-	}
 	for _, p := range s.seen.peers {
 		if name == "bgpd" && p.State == "established" {
 			return true
 		}
 	}
 	for _, n := range s.seen.neighbors {
-		if n.Version == version && n.State == "full" {
+		if n.Version == versions[name] && n.State == "full" {
 			return true
 		}
 	}
