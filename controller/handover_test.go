@@ -1,10 +1,14 @@
 package controller
 
 import (
+	"context"
+	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/vipilot/vipilot/routing/handover"
 )
@@ -43,3 +47,39 @@ func TestPassOnForWhom(t *testing.T) {
 		}
 	})
 }
+
+// TestPortIsTriedAgain: a port that cannot be had at the start is had later.
+func TestPortIsTriedAgain(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.MustParseAddrPort(taken.Addr().String())
+	said := make(lines, 10)
+	l := &loop{log: slog.New(slog.NewTextHandler(said, nil))}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); l.answerNodes(ctx, at) }()
+	if line := <-said; !strings.Contains(line, "trying again") {
+		t.Errorf("said %s", line)
+	}
+	if err := taken.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		_, err := handover.AskWord(ctx, at.Addr(), at)
+		if err != nil && strings.Contains(err.Error(), "no configuration is in force") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("nobody answers at the port: %v", err)
+		}
+	}
+	cancel()
+	<-ended
+}
+
+// lines are what was logged.
+type lines chan string
+
+func (l lines) Write(text []byte) (int, error) { l <- string(text); return len(text), nil }
