@@ -24,8 +24,8 @@ func TestE2EKeepalived(t *testing.T) {
 	b.set()
 	track := filepath.Join(b.dir, "track")
 	config := filepath.Join(b.dir, "keepalived.conf")
-	text := "global_defs {\n script_user root\n enable_script_security\n}\nvrrp_script watched {\n script \"/usr/bin/sh -c '! flock -s -n " + filepath.Join(b.dir, remote.LockFile) +
-		" true'\"\n interval 2\n fall 2\n}\nvrrp_track_file haproxy {\n file " + track + "\n weight 0\n}\nvrrp_instance V {\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority 100\n advert_int 0.2\n version 3\n" +
+	text := "global_defs {\n script_user root\n enable_script_security\n}\nvrrp_script watched {\n script \"/usr/bin/flock -s -n -E 0 " + filepath.Join(b.dir, remote.LockFile) +
+		" /usr/bin/false\"\n interval 2\n fall 2\n}\nvrrp_track_file haproxy {\n file " + track + "\n weight 0\n}\nvrrp_instance V {\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority 100\n advert_int 0.2\n version 3\n" +
 		" virtual_ipaddress {\n " + vip + "/32\n }\n track_file {\n haproxy\n }\n track_script {\n watched\n }\n}\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -1,12 +1,19 @@
 package vrrp
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // asked is want as this keepalived can be asked for it: one that is somebody
 // else's, or that may not change groups, cannot run a script. It tries to all
 // the same, says every time that it could not, and takes that for a success.
 func (k *Keepalived) asked(want Config) Config {
-	if k.opts.Attach || !mayChangeGroups() {
+	_, noFlock := os.Stat("/usr/bin/flock")
+	_, noFalse := os.Stat("/usr/bin/false")
+	if k.opts.Attach || !mayChangeGroups() || errors.Join(noFlock, noFalse) != nil {
 		want.LifeFile = ""
 	}
 	return want
