@@ -55,7 +55,7 @@ func (m mode) settled(s *scene, n *lab.Node, r status.Report) error {
 const (
 	guarded = "hold_time: 9s, bfd: {interval: 100ms, multiplier: 3}"
 	anyVIP  = "vips:\n  any: {addresses: [203.0.113.53], ha: anycast, announce: {protocols: [bgp]}}\n"
-	ospf    = "routing:\n  ospf: {interfaces: [eth0], hello_interval: 1s, dead_interval: 4s, network: broadcast, bfd: {interval: 100ms, multiplier: 3}}\n"
+	ospf    = "routing:\n  ospf: {interfaces: [eth0], hello_interval: 1s, dead_interval: 4s, network: broadcast, bfd: {interval: 60ms, multiplier: 3}}\n"
 )
 
 // guarded says whether BFD tells the router of a dead node, or its hold
@@ -90,7 +90,7 @@ func modes() []mode {
 			fleet: []string{"hold_time: 3s", guarded, "vips:\n", anyVIP}, router: guardPeers,
 		},
 		{
-			name: "VRRP+OSPF", about: "VRRP, and FRR on the nodes announces by OSPF to FRR; advert 100 ms, BFD 100 ms × 3",
+			name: "VRRP+OSPF", about: "VRRP, and FRR on the nodes announces by OSPF to FRR; advert 100 ms, BFD 60 ms × 3, so that it is sooner than the election",
 			vip: "public", address: lab.VIP, protocol: "ospf", frr: true, smallDisks: true,
 			fleet: []string{"protocols: [bgp]", "protocols: [ospf]", "routing:\n", ospf}, router: useOSPF,
 		},

@@ -96,9 +96,10 @@ done; done`
 // the daemon is killed.
 func (r *Router) StartOSPF(ctx context.Context) (*Daemon, error) { return r.startOSPF(ctx, "") }
 
-// StartGuardedOSPF is StartOSPF with BFD, 100 ms times 3, until undo is called.
+// StartGuardedOSPF is StartOSPF with BFD, until undo is called. Three times 60 ms
+// are over before an election of 100 ms adverts can be: see docs/routing.md.
 func (r *Router) StartGuardedOSPF(ctx context.Context) (undo func(), err error) {
-	const profile = "bfd\n profile lab\n  detect-multiplier 3\n  receive-interval 100\n  transmit-interval 100\n"
+	const profile = "bfd\n profile lab\n  detect-multiplier 3\n  receive-interval 60\n  transmit-interval 60\n"
 	if err := r.file(ctx, "/etc/frr/bfdd.conf", profile); err != nil {
 		return nil, err
 	}
