@@ -222,6 +222,15 @@ func (i *importing) options() (o importer.Options, err error) {
 	if len(o.Nodes) == 0 {
 		o.Nodes = []importer.Node{thisMachine()}
 	}
+	o.DockerTLS = importer.TLSFiles{CA: i.ca, Cert: i.crt, Key: i.k}
+	for _, name := range []*string{&o.DockerTLS.CA, &o.DockerTLS.Cert, &o.DockerTLS.Key} {
+		if *name == "" {
+			continue
+		}
+		if *name, err = filepath.Abs(*name); err != nil { // the repository is elsewhere
+			return o, fmt.Errorf("name a file of the engine's TLS: %w", err)
+		}
+	}
 	for _, text := range i.vips {
 		a, err := netip.ParseAddr(text)
 		if err != nil {

@@ -296,7 +296,7 @@ func (h *haproxy) ports(f *front, s *service, plain, secure *bind) {
 	if secure.mandated != "" {
 		s.closeUntilSeen(secure.mandated)
 	}
-	t.redirect = f.redirects || h.toTLS[s.vip]
+	t.redirect, t.hsts = f.redirects || h.toTLS[s.vip], s.filters.hstsFor
 	if plain == nil {
 		s.port, t.redirect = 80, true
 		s.notes = append(s.notes, "the frontend had HTTPS alone; plain HTTP redirects there now, as a service has both ports")

@@ -29,11 +29,19 @@ func (h *haproxy) routes(f *front) {
 			continue
 		}
 		for _, m := range cases {
+			m, framed := m.unframed()
+			if framed && len(m.hosts)+len(m.paths)+len(m.methods)+len(m.headers) == 0 {
+				h.remark(h.cfg.at(l.no), l.text(), "looks at nothing but whether the connection is upgraded, and any server may do that in vipilot; say by host or path what goes there")
+				continue
+			}
 			s := h.service(f, u.Name, l.no)
 			if s == nil {
 				break
 			}
 			s.match = m
+			if framed {
+				s.notes = append(s.notes, "only connections that are upgraded (WebSocket) came here in HAProxy; now all that the rest of the rule names does")
+			}
 			if len(m.sources) > 0 {
 				s.notes = append(s.notes, "other clients get 403 here; in HAProxy the next rule is tried")
 			}
@@ -227,8 +235,7 @@ func header(s *service, rule, cond []string) (why string, protects bool) {
 			*del = append(*del, name)
 		}
 	case rule[1] == "set-header" && name == "Strict-Transport-Security":
-		s.filters.header("stsseconds", maxAge(value))
-		return "is http.tls.hsts", false
+		return s.filters.header("stsseconds", maxAge(value)), false // it becomes http.tls.hsts
 	case rule[1] == "set-header":
 		put(set, name, value)
 	default:

@@ -55,6 +55,7 @@ type Options struct {
 	Nodes      []Node            // at least one
 	VIPs       []netip.Addr      // where clients come in; empty = the first node's address. Not asked where VRRP says it
 	Docker     string            // URL of the engine the containers run on, for hosts:
+	DockerTLS  TLSFiles          // with which it is asked over tcp, for hosts: too
 	EntryPoint map[string]uint16 // Traefik's entry points that its own arguments do not tell
 }
 
@@ -75,7 +76,19 @@ type node struct {
 	iface, from string
 }
 
-type host struct{ name, docker, from string }
+type host struct {
+	name, docker string
+	tls          TLSFiles
+	from         string
+}
+
+// TLSFiles are those of a client, as hosts.<name>.tls names them: relative to
+// the repository, or absolute. The zero value is no TLS.
+type TLSFiles struct{ CA, Cert, Key string }
+
+func (f TLSFiles) node() *mapping {
+	return newMapping().maybe("ca_file", f.CA).maybe("cert_file", f.Cert).maybe("key_file", f.Key)
+}
 
 // Left is all that was not carried over, in the order of the source.
 func (r *Repository) Left() []Remark { return slices.Clone(r.left) }

@@ -131,6 +131,16 @@ func joined(cases []match) []match {
 	return cases
 }
 
+// unframed is m without conditions on how a message is framed, which are
+// HAProxy's own to say, and whether there were any.
+func (m match) unframed() (match, bool) {
+	rest := maps.Clone(m.headers)
+	maps.DeleteFunc(rest, func(name, _ string) bool { return name == "Upgrade" || name == "Connection" })
+	framed := len(rest) < len(m.headers)
+	m.headers = rest
+	return m, framed
+}
+
 // key is equal for equal ones.
 func (m match) key() string {
 	sorted := func(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }

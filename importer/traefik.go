@@ -36,7 +36,7 @@ func Traefik(containers []Container, o Options) (*Repository, error) {
 
 // engine adds the host the containers run on.
 func (r *Repository) engine(o Options) {
-	r.hosts = append(r.hosts, host{o.Nodes[0].Name, cmp.Or(o.Docker, "unix:///var/run/docker.sock"), "the engine the containers were found on"})
+	r.hosts = append(r.hosts, host{o.Nodes[0].Name, cmp.Or(o.Docker, "unix:///var/run/docker.sock"), o.DockerTLS, "the engine the containers were found on"})
 }
 
 // traefik is an import of labels on its way.

@@ -37,7 +37,7 @@ func (r *Repository) fleet() *mapping {
 	top.set("nodes", nodes)
 	hosts := newMapping()
 	for _, h := range r.hosts {
-		hosts.set(h.name, newMapping().set("docker", h.docker).flow(), h.from)
+		hosts.set(h.name, newMapping().set("docker", h.docker).maybe("tls", h.tls.node()).flow(), h.from)
 	}
 	top.maybe("hosts", hosts)
 	vips := newMapping()
