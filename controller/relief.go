@@ -85,23 +85,7 @@ func (l *loop) relieve(ctx context.Context) {
 		if vip.HA != config.VRRP || rank < 0 {
 			continue
 		}
-		master := l.election.Role(vip.Name) == vrrp.Master
-		if master {
-			st.masters[vip.Name] = true
-		}
-		var left time.Duration
-		if vip.VRRP.Preempt {
-			preferred := vip.Nodes[:rank]
-			left = r.expect(vip, master && (r.fit.any(preferred, vip.Name) || r.comes(preferred, now)), now)
-			l.in.Expected = l.in.Expected || left > 0
-			taken.add(r, vip, left, now)
-		} else {
-			due := vip.Announce != nil && st.deaf && master && l.in.Stage == InService
-			if left = r.giveUp(vip, due && r.fit.any(vip.Nodes, vip.Name), now); left > 0 {
-				l.in.Relieved = append(l.in.Relieved, vip.Name)
-			}
-		}
-		if left > 0 {
+		if left := l.relieveOf(vip, rank, &st, &taken, now); left > 0 {
 			l.again(ctx, left)
 		}
 	}
@@ -117,6 +101,27 @@ func (l *loop) relieve(ctx context.Context) {
 	case l.bearings <- struct{}{}:
 	default:
 	}
+}
+
+// relieveOf looks at one VIP, for which this node has the given rank, and says for
+// how long yet it is about to move.
+func (l *loop) relieveOf(vip config.VIP, rank int, st *bearing, taken *leaving, now time.Time) (left time.Duration) {
+	r, master := &l.relief, l.election.Role(vip.Name) == vrrp.Master
+	if master {
+		st.masters[vip.Name] = true
+	}
+	if vip.VRRP.Preempt {
+		preferred := vip.Nodes[:rank]
+		left = r.expect(vip, master && (r.fit.any(preferred, vip.Name) || r.comes(preferred, now)), now)
+		l.in.Expected = l.in.Expected || left > 0
+		taken.add(r, vip, left, now)
+		return left
+	}
+	due := vip.Announce != nil && st.deaf && master && l.in.Stage == InService
+	if left = r.giveUp(vip, due && r.fit.any(vip.Nodes, vip.Name), now); left > 0 {
+		l.in.Relieved = append(l.in.Relieved, vip.Name)
+	}
+	return left
 }
 
 // expect says for how long yet clients are asked to reconnect because the VIP
