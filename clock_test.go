@@ -28,6 +28,7 @@ var onWallClock = map[string]string{
 	"status/board.go":                 "times of events, for people; IDs that rise across restarts",
 	"status/certificate.go":           "validity of a certificate, for people",
 	"status/metrics.go":               "timestamps, for Prometheus",
+	"status/page_rows.go":             "times of events, for people",
 	"status/webhook.go":               "the age of a signed message, told by its sender",
 }
 

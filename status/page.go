@@ -3,11 +3,14 @@ package status
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,15 +18,28 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// newPages reads the templates, which are part of the program.
+// newPages reads the templates, which are part of the program. They name the
+// build of what they were made for: a page that was left open while the
+// controller was upgraded loads itself anew.
 func newPages() (*template.Template, error) {
-	return template.New("pages").Funcs(template.FuncMap{"escape": url.PathEscape}).ParseFS(pageFiles, "page/*.html")
+	hash := sha256.New()
+	for _, name := range []string{"page.css", "page.js", "index.html", "service.html", "parts.html"} {
+		text, err := pageFiles.ReadFile("page/" + name)
+		if err != nil {
+			return nil, err
+		}
+		hash.Write(text)
+	}
+	build := hex.EncodeToString(hash.Sum(nil))[:8]
+	words := template.FuncMap{"escape": url.PathEscape, "build": func() string { return build }}
+	return template.New("pages").Funcs(words).ParseFS(pageFiles, "page/*.html")
 }
 
 // What one page shows at most; a browser takes long over ten thousand rows.
 const (
 	pageEndpoints = 300
-	pageServices  = 2000
+	pageServices  = 60   // unless all are asked for, or so many are in trouble
+	allServices   = 2000 // at the most
 	pageEvents    = 120
 	maxQuery      = 200
 )
@@ -36,7 +52,9 @@ type pageView struct {
 	Tone     tone
 	Reasons  []string
 	Applied  string
+	Away     string // how far the node is out of service; "" = in service
 	Query    string
+	All      bool // services are listed that are well, too, however many
 	Tally    []tally
 	Picture  picture
 	NodeRows []pageRow
@@ -46,7 +64,8 @@ type pageView struct {
 	Parts    []pageRow
 	Peers    []pageRow
 	Services []serviceRow
-	Left     int // services not shown
+	Left     int  // services not shown
+	Well     bool // all of these are well
 	Rows     endpointRows
 	Timeline []moment
 	LastID   uint64
@@ -73,7 +92,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 		plain(w, http.StatusBadRequest, "the search is too long")
 		return
 	}
-	s.render(w, "index.html", newPageView(s.report(), query, s.opts.Board.Events(0), time.Now()))
+	s.render(w, "index.html", newPageView(s.report(), query, r.URL.Query().Has("all"), s.opts.Board.Events(0), time.Now()))
 }
 
 func (s *Server) render(w http.ResponseWriter, name string, view any) {
@@ -132,33 +151,50 @@ func (s *Server) explainService(ctx context.Context, name string) (Explanation, 
 	return Explanation{}, errors.New("nothing is known of it yet")
 }
 
-func newPageView(whole *Report, query string, events []Event, now time.Time) pageView {
+func newPageView(whole *Report, query string, all bool, events []Event, now time.Time) pageView {
 	query = strings.TrimSpace(query)
 	r := search(whole, query)
-	v := pageView{Report: r, Query: query, Title: r.Node + " not ready", Tone: bad, Reasons: whole.Unready(), Picture: draw(r), Tally: whole.tally()}
+	v := pageView{Report: r, Query: query, All: all, Title: r.Node + " not ready", Tone: bad, Reasons: whole.Unready(), Picture: draw(r), Tally: whole.tally()}
 	if r.Ready {
 		v.Title, v.Tone = r.Node+" ready", good
-		if r.Config.Error != nil {
-			v.Reasons, v.Tone = r.Config.troubles(), warn
+		if v.Reasons = r.Config.troubles(); v.Reasons != nil {
+			v.Tone = warn
 		}
+	}
+	if r.Stage != "in service" {
+		v.Away = r.Stage
 	}
 	if at := r.Config.AppliedAt; at != nil {
 		v.Applied = age(now.Sub(*at)) + " ago"
 	}
 	v.rows(r, now)
-	for _, name := range r.byVIP() {
-		if len(v.Services) == pageServices {
-			v.Left = len(r.Services) - pageServices
-			break
-		}
-		v.Services = append(v.Services, newServiceRow(name, r.Services[name]))
-	}
+	v.listServices(r)
 	v.Rows = newEndpointRows(r)
 	if len(events) > 0 {
 		v.LastID = events[len(events)-1].ID
-		v.Timeline = timeline(matching(events, query), pageEvents)
+		v.Timeline = timeline(matching(events, query), pageEvents, now)
 	}
 	return v
+}
+
+// listServices lists those in trouble first. Of many that are well, the rest is
+// counted: who looks for one searches.
+func (v *pageView) listServices(r *Report) {
+	for _, name := range r.byVIP() {
+		v.Services = append(v.Services, newServiceRow(name, r.Services[name]))
+	}
+	slices.SortStableFunc(v.Services, func(a, b serviceRow) int { return rankOf(a.Tone) - rankOf(b.Tone) })
+	most := pageServices
+	if v.All {
+		most = allServices
+	}
+	for most < min(len(v.Services), allServices) && v.Services[most].Tone != good {
+		most++
+	}
+	if v.Left = len(v.Services) - most; v.Left > 0 {
+		v.Well = v.Services[most].Tone == good
+		v.Services = v.Services[:most]
+	}
 }
 
 // rows fills the tables whose rows are alike.
@@ -169,7 +205,7 @@ func (v *pageView) rows(r *Report, now time.Time) {
 	}
 	for _, name := range sorted(r.VIPs) {
 		vip := r.VIPs[name]
-		v.VIPRows = append(v.VIPRows, pageRow{toneOf(vip.Role), name, vip.Role, []string{vip.HA, strings.Join(vip.Addresses, " "), vip.standing()}})
+		v.VIPRows = append(v.VIPRows, pageRow{vip.tone(), name, vip.Role, []string{vip.HA, strings.Join(vip.Addresses, " "), vip.standing()}})
 	}
 	for _, name := range sorted(r.Hosts) {
 		h := r.Hosts[name]
@@ -180,7 +216,7 @@ func (v *pageView) rows(r *Report, now time.Time) {
 		v.Certs = append(v.Certs, pageRow{c.tone(now), name, c.state(now), []string{c.standing(now)}})
 	}
 	for _, c := range r.components() {
-		v.Parts = append(v.Parts, pageRow{toneOf(c.State), c.Name, c.State, []string{number(c.PID), c.Detail, c.Error}})
+		v.Parts = append(v.Parts, pageRow{toneOf(c.State), c.Name, c.State, []string{c.work(), c.Error}})
 	}
 	for _, name := range sorted(r.Components.Speaker.Peers) {
 		p := r.Components.Speaker.Peers[name]

@@ -70,6 +70,7 @@ func newEndpointRows(r *Report) (t endpointRows) {
 			}
 		}
 	}
+	slices.SortStableFunc(t.Rows, func(a, b endpointRow) int { return rankOf(a.Tone) - rankOf(b.Tone) })
 	return t
 }
 
@@ -103,15 +104,16 @@ func (r *Report) tally() []tally {
 		}
 		hosts = worse(hosts, toneOf(h.State))
 	}
-	held := 0
+	held, silent := 0, off
 	for _, v := range r.VIPs {
-		if toneOf(v.Role) == good {
+		if carries(v.Role) {
 			held++
+			silent = worse(silent, v.tone())
 		}
 	}
 	of := func(n, m int) string { return fmt.Sprintf("%d/%d", n, m) }
 	return []tally{
-		{off, of(held, len(r.VIPs)), "VIPs held here", "#vips"},
+		{silent, of(held, len(r.VIPs)), "VIPs held here", "#vips"},
 		{worst, of(served, len(r.Services)), "services served", "#services"},
 		{worst, of(ready, all), "endpoints ready", "#endpoints"},
 		{hosts, of(connected, len(r.Hosts)), "hosts connected", "#hosts"},
@@ -130,6 +132,7 @@ func worse(a, b tone) tone {
 // moment is what one cause changed.
 type moment struct {
 	Time    time.Time
+	Stamp   string // of Time; with the day where it is not today's
 	Tone    tone
 	Cause   string
 	Changes []Event
@@ -139,13 +142,13 @@ type moment struct {
 const mostChanges = 8
 
 // timeline puts events of one cause together, newest first.
-func timeline(events []Event, most int) []moment {
+func timeline(events []Event, most int, now time.Time) []moment {
 	events = events[max(0, len(events)-most):]
 	var all []moment
 	for _, e := range slices.Backward(events) {
 		last := len(all) - 1
 		if last < 0 || all[last].Cause != e.Cause || all[last].Time.Sub(e.Time) > 100*time.Millisecond {
-			all = append(all, moment{Time: e.Time, Cause: e.Cause, Tone: good})
+			all = append(all, moment{Time: e.Time, Stamp: stamp(e.Time, now), Cause: e.Cause, Tone: good})
 			last++
 		}
 		m := &all[last]
@@ -160,6 +163,15 @@ func timeline(events []Event, most int) []moment {
 		slices.Reverse(all[i].Changes)
 	}
 	return all
+}
+
+// stamp is a time of day, with its day unless that is today (UTC).
+func stamp(t, now time.Time) string {
+	form := "15:04:05.000"
+	if t.UTC().Format(time.DateOnly) != now.UTC().Format(time.DateOnly) {
+		form = "Jan 2 15:04:05"
+	}
+	return t.UTC().Format(form)
 }
 
 // tone of what an event changed to.

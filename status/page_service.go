@@ -10,6 +10,7 @@ import (
 // serviceView is what the template of a service's page shows.
 type serviceView struct {
 	Base, Title, Node string
+	Query             string // the search begins empty here
 	Tone              tone
 	Row               serviceRow
 	Service           Service
@@ -37,15 +38,15 @@ type figure struct {
 func newServiceView(r *Report, name string, events []Event, now time.Time) *serviceView {
 	s := r.Services[name]
 	v := &serviceView{Base: "../", Title: name, Node: r.Node, Tone: s.tone(), Row: newServiceRow(name, s), Service: s, VIP: r.VIPs[s.VIP], Rows: rowsOf(name, s)}
+	slices.SortStableFunc(v.Rows, func(a, b endpointRow) int { return rankOf(a.Tone) - rankOf(b.Tone) })
 	if v.Left = len(v.Rows) - pageEndpoints; v.Left > 0 {
-		slices.SortStableFunc(v.Rows, func(a, b endpointRow) int { return rankOf(a.Tone) - rankOf(b.Tone) })
 		v.Rows = v.Rows[:pageEndpoints]
 	}
 	if len(events) > 0 {
 		v.LastID = events[len(events)-1].ID
 	}
 	own := slices.DeleteFunc(events, func(e Event) bool { return !e.concerns(name, s.VIP) })
-	v.Timeline = timeline(own, pageEvents)
+	v.Timeline = timeline(own, pageEvents, now)
 	return v
 }
 

@@ -52,7 +52,7 @@ func crowd() *Report {
 func TestPageOfAFleet(t *testing.T) {
 	s := NewServer(ServerOptions{Board: boardWith(crowd())})
 	whole := body(t, ask(s, false, httptest.NewRequest("GET", "/", nil)))
-	for _, want := range []string{">988 more<", ">88 more<", "7 of 10 ready", "app0/web-700", ">1000/1000</b> services served", ">9997/10000</b> endpoints ready", "Endpoints that are not ready"} {
+	for _, want := range []string{">991 more<", ">91 more<", "and 940 more services, all of them well", "7 of 10 ready", "app0/web-700", ">1000/1000</b> services served", ">9997/10000</b> endpoints ready", "Endpoints that are not ready"} {
 		if !strings.Contains(strings.ReplaceAll(whole, "</i> ", ">"), want) {
 			t.Errorf("the page has no %q", want)
 		}
@@ -65,9 +65,15 @@ func TestPageOfAFleet(t *testing.T) {
 	}
 	for query, want := range map[string]string{"shop-123": "10 of 10 ready", "DOWN shop": "shop-700", "app42/": "app42/web-", "10.77.5.3:20005": "shop-005", "nothing like it": "<h2 id=\"services-title\">Services</h2>\n<p>none</p>"} {
 		text := body(t, ask(s, false, httptest.NewRequest("GET", "/?q="+url.QueryEscape(query), nil)))
-		if !strings.Contains(text, want) || !strings.Contains(text, "<b>"+query+"</b>") || len(text) > len(whole) {
+		if !strings.Contains(text, want) || !strings.Contains(text, "<b>"+query+"</b>") || len(text) > 600<<10 {
 			t.Errorf("the search for %q has no %q", query, want)
 		}
+	}
+	if rows := strings.Split(whole, "<tbody>")[1]; !strings.Contains(strings.SplitN(rows, "</tr>", 2)[0], "shop-700") {
+		t.Error("the service in trouble is not the first")
+	}
+	if all := body(t, ask(s, false, httptest.NewRequest("GET", "/?all=1", nil))); !strings.Contains(all, ">shop-999<") || strings.Contains(all, "more services") {
+		t.Error("not all services are listed where all are asked for")
 	}
 	if answer := ask(s, false, httptest.NewRequest("GET", "/?q="+strings.Repeat("x", 300), nil)); answer.StatusCode != 400 {
 		t.Errorf("a long search gave %d", answer.StatusCode)
@@ -122,7 +128,7 @@ func TestTimelineGroupsByCause(t *testing.T) {
 		events = append(events, Event{ID: uint64(i), Time: at, Kind: "endpoint", Subject: fmt.Sprint("todo web-", i), To: "down", Cause: "app1: die"})
 	}
 	events = append(events, Event{ID: 12, Time: at.Add(time.Second), Kind: "vip", Subject: "public", To: "master", Cause: "vrrp"})
-	got := timeline(events, 100)
+	got := timeline(events, 100, at)
 	if len(got) != 2 || got[0].Cause != "vrrp" || got[0].Tone != good || got[1].Tone != bad || len(got[1].Changes) != mostChanges || got[1].Left != 4 {
 		t.Errorf("%+v", got)
 	}

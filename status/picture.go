@@ -50,11 +50,11 @@ type line struct {
 
 // Measures of the picture, in SVG units.
 const (
-	boxWidth, boxHeight = 196, 50
+	boxWidth, boxHeight = 200, 56
 	columnPitch         = 264
-	rowPitch            = 62
+	rowPitch            = 68
 	topMargin           = 40
-	mostRows            = 12
+	mostRows            = 9
 	titleRunes          = 20
 	noteRunes           = 24
 	mostMarks           = 12
@@ -150,10 +150,13 @@ func vipCells(r *Report) (cells []cell) {
 	for _, name := range sorted(r.VIPs) {
 		v := r.VIPs[name]
 		note := cmp.Or(v.Role, "unknown") + " here"
-		if len(v.Announced) > 0 {
+		switch {
+		case len(v.Announced) > 0:
 			note += ", announced"
+		case carries(v.Role) && v.Reason != "":
+			note = v.Role + ", not announced"
 		}
-		cells = append(cells, cell{key: "vip " + name, title: name, note: note, tone: toneOf(v.Role), href: "#vips"})
+		cells = append(cells, cell{key: "vip " + name, title: name, note: note, tone: v.tone(), href: "#vips"})
 	}
 	return cells
 }
@@ -183,7 +186,11 @@ func hostCells(r *Report) (cells []cell) {
 	}
 	for _, name := range sorted(r.Hosts) {
 		h := r.Hosts[name]
-		cells = append(cells, cell{key: "host " + name, title: name, note: h.State + ", " + plural(h.Containers, "container"), tone: toneOf(h.State), marks: marks(tones[name]), href: "#hosts"})
+		note := plural(h.Containers, "container")
+		if h.State != "connected" {
+			note = h.State
+		}
+		cells = append(cells, cell{key: "host " + name, title: name, note: note, tone: toneOf(h.State), marks: marks(tones[name]), href: "#hosts"})
 	}
 	if others := tones[""]; others != nil {
 		cells = append(cells, cell{key: "host ", title: "other machines", note: "static servers", tone: off, marks: marks(others), href: "#endpoints"})

@@ -13,11 +13,10 @@ func (r *Report) Unready() []string {
 	if r.Ready {
 		return nil
 	}
-	var reasons []string
+	reasons := r.Config.troubles()
 	add := func(format string, args ...any) {
 		reasons = append(reasons, oneLine(fmt.Sprintf(format, args...)))
 	}
-	reasons = r.Config.troubles()
 	for _, c := range r.components() {
 		if c.Error != "" {
 			add("%s: %s: %s", c.Name, c.State, c.Error)
@@ -44,6 +43,14 @@ func (r *Report) Unready() []string {
 type component struct {
 	Name, State, Error, Detail string
 	PID                        int
+}
+
+// work says in words what it is and did, with its process.
+func (c component) work() string {
+	if c.PID == 0 {
+		return c.Detail
+	}
+	return strings.TrimSuffix(fmt.Sprintf("pid %d, %s", c.PID, c.Detail), ", ")
 }
 
 func (r *Report) components() []component {

@@ -144,6 +144,7 @@ func (s *Server) handler(trusted bool, stop <-chan struct{}) http.Handler {
 	mux.HandleFunc("GET /{$}", s.servePage)
 	mux.HandleFunc("GET /page.css", serveAsset("text/css; charset=utf-8", "page.css"))
 	mux.HandleFunc("GET /page.js", serveAsset("text/javascript; charset=utf-8", "page.js"))
+	mux.HandleFunc("GET /icon.svg", serveAsset("image/svg+xml", "icon.svg"))
 	mux.Handle("POST /v1/sync", s.hooks.orHook(s.guard(trusted, maxBody, http.HandlerFunc(s.serveSync))))
 	mux.Handle("POST /v1/plan", s.guard(trusted, maxPlan, http.HandlerFunc(s.servePlan)))
 	mux.Handle("POST /v1/approve", s.guard(trusted, maxBody, http.HandlerFunc(s.serveApprove)))
@@ -159,7 +160,7 @@ func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "+
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "+
 			"base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("X-Content-Type-Options", "nosniff")

@@ -99,6 +99,15 @@ func (s Service) ready() int {
 	return n
 }
 
+// tone of a VIP: one that this node carries and tells no router of, though it
+// should, is not well.
+func (v VIP) tone() tone {
+	if carries(v.Role) && v.Reason != "" {
+		return warn
+	}
+	return toneOf(v.Role)
+}
+
 // standing says in words how the VIP is announced, or why it is not.
 func (v VIP) standing() string {
 	switch {

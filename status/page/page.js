@@ -7,14 +7,17 @@
 const base = document.body.dataset.base;
 const still = matchMedia('(prefers-reduced-motion: reduce)');
 const query = document.getElementById('q');
+const overview = !document.body.dataset.every;
 let drawing = false;
 let wanted = false; // something changed while we drew
 let timer = 0;
+let took = 0; // the last drawing, in milliseconds
 
 async function redraw() {
   wanted = drawing;
   if (drawing) return;
   drawing = true;
+  const began = performance.now();
   try {
     const answer = await fetch(location.pathname + location.search, {cache: 'no-store'});
     if (!answer.ok) throw new Error(answer.status);
@@ -23,17 +26,20 @@ async function redraw() {
   } catch {
     document.body.classList.add('stale');
   } finally {
+    took = performance.now() - began;
     drawing = false;
     if (wanted) soon();
   }
 }
 
-// Many events come at once; one drawing serves them all.
+// Many events come at once; one drawing serves them all. A page that takes long
+// to draw is drawn less often.
 function soon(wait = 80) {
-  timer ||= setTimeout(() => { timer = 0; redraw(); }, wait);
+  timer ||= setTimeout(() => { timer = 0; redraw(); }, Math.max(wait, 3 * took));
 }
 
 function swap(next) {
+  if (next.body.dataset.build !== document.body.dataset.build) { location.reload(); return; } // the controller was upgraded
   const old = document.getElementById('live');
   const live = next.getElementById('live');
   const held = old.contains(document.activeElement) ? document.activeElement : null;
@@ -41,10 +47,13 @@ function swap(next) {
   const scrolled = [...old.querySelectorAll('.scroll')].map((s) => s.scrollLeft);
   document.title = next.title;
   old.replaceWith(document.adoptNode(live));
+  document.getElementById('state').replaceWith(document.adoptNode(next.getElementById('state')));
   [...live.querySelectorAll('.scroll')].forEach((s, i) => { s.scrollLeft = scrolled[i] || 0; });
   const again = held && twin(live, held);
   if (again) { again.focus({preventScroll: true}); }
   if (before.size) move(live, before);
+  const pointed = live.querySelector('.box:hover');
+  if (pointed) show(pointed);
 }
 
 // The element of the new page that is what held was on the old one.
@@ -79,8 +88,9 @@ function move(live, before) {
 }
 
 // What a box is joined with comes forward while it is pointed at or focused.
-function near(e) {
-  const box = e.target.closest?.('.box');
+function near(e) { show(e.target.closest?.('.box')); }
+
+function show(box) {
   const svg = document.querySelector('svg');
   if (!svg) return;
   svg.classList.toggle('asked', !!box);
@@ -104,11 +114,13 @@ function follow(svg, start, here, there, found) {
   }
 }
 for (const kind of ['mouseover', 'focusin']) document.addEventListener(kind, near);
+document.addEventListener('focusout', () => show(null));
 
 // Arrow keys walk the picture: up and down a column, left and right across.
 document.addEventListener('keydown', (e) => {
-  if (e.key === '/' && query && !/^(INPUT|TEXTAREA)$/.test(e.target.tagName)) { e.preventDefault(); query.focus(); return; }
-  if (e.key === 'Escape' && e.target === query) { query.value = ''; find(); return; }
+  if (e.key === '/' && !e.ctrlKey && !e.metaKey && !e.altKey && !/^(INPUT|TEXTAREA)$/.test(e.target.tagName)) { e.preventDefault(); query.focus(); return; }
+  if (e.key === 'Escape' && e.target === query) { query.value = ''; if (overview) find(); return; }
+  if (e.key === 'Escape') { show(null); return; }
   const box = e.target.closest?.('.box');
   const way = {ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0]}[e.key];
   if (!box || !way) return;
@@ -129,8 +141,10 @@ function find() {
   history.replaceState(null, '', text ? '?q=' + encodeURIComponent(text) : location.pathname);
   soon(120);
 }
-query?.addEventListener('input', find);
-query?.form.addEventListener('submit', (e) => { e.preventDefault(); find(); });
+if (overview) {
+  query.addEventListener('input', find);
+  query.form.addEventListener('submit', (e) => { e.preventDefault(); find(); });
+}
 
 // What happens is said aloud, at most once a second and in one sentence.
 let unsaid = [];
@@ -146,8 +160,19 @@ function tell(e) {
   }, 1000);
 }
 
-const events = new EventSource(base + 'v1/events?after=' + document.body.dataset.last);
-for (const kind of ['node', 'stage', 'config', 'component', 'host', 'vip', 'prefix', 'endpoint']) events.addEventListener(kind, tell);
-events.addEventListener('open', () => soon());
-events.addEventListener('error', () => document.body.classList.add('stale'));
+// A browser takes a stream up again by itself where the connection broke, but
+// not where something else answered in the controller's place.
+let last = document.body.dataset.last;
+function listen() {
+  const events = new EventSource(base + 'v1/events?after=' + last);
+  for (const kind of ['node', 'stage', 'config', 'component', 'host', 'vip', 'prefix', 'endpoint']) {
+    events.addEventListener(kind, (e) => { last = e.lastEventId || last; tell(e); });
+  }
+  events.addEventListener('open', () => soon());
+  events.addEventListener('error', () => {
+    document.body.classList.add('stale');
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+  });
+}
+listen();
 setInterval(() => { if (!document.hidden) soon(); }, Number(document.body.dataset.every) || 10000);
