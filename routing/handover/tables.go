@@ -22,6 +22,7 @@ const (
 	protocol = 177
 	// maxFlows bounds what the kernel remembers: about 100 bytes each.
 	maxFlows = 1 << 18
+	timeWait = 6 // include/net/tcp_states.h
 )
 
 // tables is the real kernel.
@@ -288,7 +289,9 @@ func (f *family) stop(addresses []netip.Addr, own **family) error {
 	return errors.Join(c.SetDeleteElements(f.moved, gone), c.Flush())
 }
 
-// established are the connections to the addresses that began here.
+// established are the connections to the addresses that began here. One that
+// has ended does not count (TIME-WAIT): its client may have used the port again,
+// for a connection to the other node.
 func established(moves []Move) ([]nftables.SetElement, error) {
 	proto := uint8(unix.AF_INET)
 	if moves[0].Address.Is6() {
@@ -302,7 +305,7 @@ func established(moves []Move) ([]nftables.SetElement, error) {
 	for _, s := range sockets {
 		to, ok := netip.AddrFromSlice(s.ID.Source)
 		from, ok2 := netip.AddrFromSlice(s.ID.Destination)
-		if !ok || !ok2 || s.ID.DestinationPort == 0 || !slices.ContainsFunc(moves, func(m Move) bool { return m.Address == to.Unmap() }) {
+		if !ok || !ok2 || s.State == timeWait || s.ID.DestinationPort == 0 || !slices.ContainsFunc(moves, func(m Move) bool { return m.Address == to.Unmap() }) {
 			continue
 		}
 		var key []byte
