@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -50,11 +51,12 @@ func TestPassOnForWhom(t *testing.T) {
 
 // TestPortIsTriedAgain: a port that cannot be had at the start is had later.
 func TestPortIsTriedAgain(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	pid := os.Getpid() // an address of its own and no port that others are given: it must be free once it is let go
+	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 64 | byte(pid>>16), byte(pid >> 8), byte(pid)}), 10025)
+	taken, err := net.Listen("tcp", at.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := netip.MustParseAddrPort(taken.Addr().String())
 	said := make(lines, 10)
 	l := &loop{log: slog.New(slog.NewTextHandler(said, nil))}
 	ctx, cancel := context.WithCancel(t.Context())
