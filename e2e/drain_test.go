@@ -63,8 +63,10 @@ func TestPlannedDrain(t *testing.T) {
 		}
 	}
 	reloads := f.ready(f.LB1).Components.Keepalived.Reloads
+	steps := f.listen(f.LB1)
 	long := f.longAnswer(6 * time.Second)
 	kept, closing := f.loads()
+	began := time.Now()
 	state("drain")
 	f.awaitStatus(f.LB1, "drained", 15*time.Second, stage("drained"))
 	f.awaitMaster(f.LB2)
@@ -77,6 +79,7 @@ func TestPlannedDrain(t *testing.T) {
 	if now := f.ready(f.LB1).Components.Keepalived.Reloads; now != reloads {
 		t.Errorf("keepalived was reloaded %d times", now-reloads)
 	}
+	steps.inOrder(began, "withdrawing", "yielding", "drained")
 
 	long = f.longAnswer(6 * time.Second)
 	kept, closing = f.loads()
@@ -91,6 +94,7 @@ func TestPlannedDrain(t *testing.T) {
 	}
 
 	kept, closing = f.loads()
+	began = time.Now()
 	told, err := f.LB1.Vipilot(f.ctx, "drain", "node", "--wait", "--timeout", "20s")
 	f.must(err)
 	if !strings.Contains(told, "node lb1 is withdrawing") || !strings.Contains(told, "node lb1 is drained") {
@@ -99,11 +103,13 @@ func TestPlannedDrain(t *testing.T) {
 	f.steady(time.Second)
 	f.lossless("vipilot drain node, keep-alive", kept)
 	f.lossless("vipilot drain node, a connection each", closing)
+	steps.inOrder(began, "withdrawing", "yielding", "drained")
 	_, err = f.LB1.Vipilot(f.ctx, "drain", "--undo")
 	f.must(err)
 	f.awaitMaster(f.LB1)
 
 	kept, closing = f.loads()
+	began = time.Now()
 	f.must(f.LB1.StopController())
 	if code := f.LB1.Controller().Code(); code != 0 {
 		t.Errorf("exit code %d after SIGTERM", code)
@@ -112,6 +118,7 @@ func TestPlannedDrain(t *testing.T) {
 	f.steady(time.Second)
 	f.lossless("SIGTERM, keep-alive", kept)
 	f.lossless("SIGTERM, a connection each", closing)
+	steps.inOrder(began, "withdrawing", "yielding", "leaving")
 }
 
 // What is drained by hand, an endpoint or a host, gets nothing new until it is
