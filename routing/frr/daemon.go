@@ -264,6 +264,9 @@ func (s *Speaker) end(ctx context.Context, name string, d *daemon, frr routing.F
 		}
 		return s.tell(ctx, d, nil)
 	}
+	if name == "mgmtd" {
+		defer s.tidy()
+	}
 	if d.process == nil {
 		p, err := supervise.Adopt(filepath.Join(s.opts.RunDir, name+".json"))
 		if err != nil {
@@ -275,9 +278,6 @@ func (s *Speaker) end(ctx context.Context, name string, d *daemon, frr routing.F
 	err := d.process.Stop(syscall.SIGTERM, 2*time.Second)
 	_ = os.Remove(filepath.Join(s.opts.RunDir, name+".json"))
 	_ = os.Remove(s.toldFile(name))
-	if name == "mgmtd" {
-		s.tidy()
-	}
 	return true, err
 }
 
