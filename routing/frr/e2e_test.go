@@ -188,6 +188,11 @@ func TestE2EOSPF(t *testing.T) {
 		t.Logf("%s killed: again after %s, routes in place after %s more", name, took, back)
 	}
 	learnedNothing()
+	l.Eventually("settled", 20*time.Second, func() bool { // zebra's end has the others started anew, two seconds later
+		next.mu.Lock()
+		defer next.mu.Unlock()
+		return next.settled && next.widowed.IsZero() && next.alive()
+	})
 	start := time.Now()
 	if err := next.Close(); err != nil {
 		t.Error(err)
