@@ -1,7 +1,6 @@
 package frr
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -69,13 +68,7 @@ func TestE2EBGP(t *testing.T) {
 	if learned := routingtest.Run(t, "ip route show proto bgp"); learned != "" {
 		t.Errorf("the node learned %q", learned)
 	}
-	established := func(who string) float64 {
-		var all map[string]map[string]any
-		_ = json.Unmarshal([]byte(l.Ask("show bgp neighbors json")), &all)
-		n, _ := all[who]["connectionsEstablished"].(float64)
-		return n
-	}
-	edge, six := established(routingtest.Node), established(routingtest.Node6) // a router may close what both began at once
+	edge, six := l.Establishments(routingtest.Node), l.Establishments(routingtest.Node6) // a router may close what both began at once
 	// An attribute, a prefix, what is added for a peer: no session is touched.
 	low := uint32(5)
 	want.Prefixes = pfx("203.0.113.10/32", "2001:db8::10/128")
@@ -87,17 +80,17 @@ func TestE2EBGP(t *testing.T) {
 		seen := l.Ask("show bgp ipv4 unicast 203.0.113.10/32 json")
 		return strings.Contains(seen, `"metric":15`) && strings.Contains(seen, "65010:7") && !l.HasRoute("203.0.113.11")
 	})
-	t.Logf("changed attributes seen after %s; uptime unbroken: edge %v, six %v", took, established(routingtest.Node), established(routingtest.Node6))
-	if established(routingtest.Node) != edge || established(routingtest.Node6) != six {
+	t.Logf("changed attributes seen after %s; uptime unbroken: edge %v, six %v", took, l.Establishments(routingtest.Node), l.Establishments(routingtest.Node6))
+	if l.Establishments(routingtest.Node) != edge || l.Establishments(routingtest.Node6) != six {
 		t.Error("a session was touched")
 	}
 	// Another hold time: that session starts anew, the other does not.
 	want.Peers = slices.Clone(want.Peers) // what Set was given is not ours to change
 	want.Peers[1].HoldTime = 12 * time.Second
 	keep(t, l, s, want)
-	took = l.Eventually("six again", 20*time.Second, func() bool { return established(routingtest.Node6) > six && up() })
+	took = l.Eventually("six again", 20*time.Second, func() bool { return l.Establishments(routingtest.Node6) > six && up() })
 	t.Logf("another hold time: that session again after %s", took)
-	if established(routingtest.Node) != edge {
+	if l.Establishments(routingtest.Node) != edge {
 		t.Error("edge was touched")
 	}
 	pid := pidOf(t, s, "bgpd")

@@ -2,7 +2,6 @@ package gobgp
 
 import (
 	"bytes"
-	"encoding/json"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -141,26 +140,18 @@ func TestE2EOtherSessionStays(t *testing.T) {
 	established(t, l, s, "six")
 	l.Eventually("both routes", 5*time.Second, func() bool { return l.HasRoute("203.0.113.10") && l.HasRoute("2001:db8::10") })
 
-	epoch := func(peer string) float64 {
-		var all map[string]map[string]any
-		if err := json.Unmarshal([]byte(l.Ask("show bgp neighbors json")), &all); err != nil {
-			t.Fatal(err)
-		}
-		up, _ := all[peer]["connectionsEstablished"].(float64)
-		return up
-	}
-	edge, other := epoch(routingtest.Node), epoch(routingtest.Node6)
+	edge, other := l.Establishments(routingtest.Node), l.Establishments(routingtest.Node6)
 	c.Peers = []routing.Peer{c.Peers[0], six}
 	c.Peers[1].HoldTime = 12 * time.Second
 	set(t, s, c)
-	l.Eventually("six restarted", 20*time.Second, func() bool { return epoch(routingtest.Node6) > other })
-	if now := epoch(routingtest.Node); now != edge {
+	l.Eventually("six restarted", 20*time.Second, func() bool { return l.Establishments(routingtest.Node6) > other })
+	if now := l.Establishments(routingtest.Node); now != edge {
 		t.Errorf("edge was established %v times, then %v", edge, now)
 	}
 	c.Peers = c.Peers[:1]
 	c.Peers[0].Name = "renamed"
 	set2 := func() bool { _, err := s.Set(t.Context(), c); return err == nil }
-	if !set2() || epoch(routingtest.Node) != edge || s.Peers()["renamed"].State != "established" {
+	if !set2() || l.Establishments(routingtest.Node) != edge || s.Peers()["renamed"].State != "established" {
 		t.Errorf("a new name touched the session: %+v", s.Peers())
 	}
 	c.ASN = 65011

@@ -5,6 +5,7 @@ package routingtest
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"os"
 	"os/exec"
@@ -228,6 +229,18 @@ func (l *Lab) Configure(lines ...string) {
 	if out, err := exec.Command("vtysh", args...).CombinedOutput(); err != nil {
 		l.t.Fatalf("vtysh: %v: %s", err, out)
 	}
+}
+
+// Establishments is how often the router's session with a peer has come up. Ask
+// before and after a change: where both ends have dialed at once, it may be two
+// from the start.
+func (l *Lab) Establishments(peer string) int {
+	l.t.Helper()
+	var all map[string]struct{ ConnectionsEstablished int }
+	if err := json.Unmarshal([]byte(l.Ask("show bgp neighbors json")), &all); err != nil {
+		l.t.Fatalf("the router's sessions: %v", err)
+	}
+	return all[peer].ConnectionsEstablished
 }
 
 // HasRoute reports whether the router's kernel has a BGP route to prefix.
