@@ -5,7 +5,7 @@ DEB_ARCH ?= $(shell go env GOARCH)
 DEBIAN13 := TestFirstRequest|TestScale|TestRollingReplacement|TestDrainKeepsRequests|TestDrainByHand|TestControllerKill|TestNewServiceUnderLoad|TestCertificateFile|TestACME|TestNothingLost|TestTierScale
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help setup build test man deb image release reproduce audit licences unit e2e e2e-upgrade e2e-debian13 demo demo-down faults bench bench-scale fuzz lint golden screenshots docs clean
+.PHONY: help setup build test man deb image release reproduce audit licences unit e2e e2e-upgrade e2e-debian13 demo demo-down race faults bench bench-scale fuzz lint golden screenshots docs clean
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
@@ -50,6 +50,10 @@ e2e-debian13: ## what touches HAProxy or FRR, again on Debian 13's 3.0 and 10.3
 	@e2e/trixie/setup.sh
 	PATH=$(CURDIR)/e2e/trixie:$$PATH VIPILOT_E2E=1 VIPILOT_E2E_HAPROXY=$(CURDIR)/e2e/trixie/haproxy VIPILOT_E2E_ROOT=$${VIPILOT_TRIXIE:-/var/cache/vipilot/trixie} \
 	    go test -count=1 -p 2 -timeout 15m -run 'TestE2E|$(DEBIAN13)' ./e2e ./haproxy ./routing/frr
+
+race: setup ## every test with Go's race detector in it, and the nodes' vipilot with it too
+	@e2e/image/setup.sh
+	VIPILOT_E2E=1 VIPILOT_E2E_RACE=1 go test -race -count=1 -p 2 -timeout 60m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^TestUpgrade$$' ./e2e ./...)
 
 faults: setup ## the whole fault matrix on real daemons; prints the table and writes docs/faults.md
 	VIPILOT_E2E=1 VIPILOT_FAULTS=all go test -count=1 -v -timeout 90m ./e2e/faults -write

@@ -43,6 +43,9 @@ func start(t *testing.T, services string) *fleet {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	f := &fleet{Lab: shared, t: t, ctx: ctx}
 	t.Cleanup(func() {
+		if races := f.Races(); races != "" {
+			t.Errorf("races in vipilot:\n%s", races)
+		}
 		if t.Failed() {
 			f.Explain(t.Logf)
 		}

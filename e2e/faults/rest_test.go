@@ -32,7 +32,7 @@ func ofEverythingElse() []fault {
 		},
 		{
 			name: "peer flaps", about: "the router ends the session with the master, or its OSPF neighborship, once a second, ten times", in: announced,
-			bound: most(1500, 4*time.Second, 500*time.Millisecond),
+			bound: most(2500, 6*time.Second, 500*time.Millisecond), // three losses of the session until the node is deaf
 			strike: func(s *scene) {
 				for range 10 {
 					s.must(s.hangUp(s.LB1))

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -219,7 +220,7 @@ func (a *App) Clear(ctx context.Context) error {
 	return nil
 }
 
-// binaries builds vipilot and the application, both static.
+// binaries builds vipilot and the application, both static, but for vipilot where the race detector is in it.
 func (l *Lab) binaries(ctx context.Context) error {
 	l.app = filepath.Join(l.Dir, "app")
 	if err := build(ctx, Source(), "./e2e/app", l.app); err != nil {
@@ -228,7 +229,7 @@ func (l *Lab) binaries(ctx context.Context) error {
 	l.vipilot = l.opts.Binary
 	if l.vipilot == "" {
 		l.vipilot = filepath.Join(l.Dir, "vipilot")
-		return build(ctx, Source(), ".", l.vipilot)
+		return buildVipilot(ctx, l.vipilot)
 	}
 	return nil
 }
@@ -239,12 +240,7 @@ func Prepare(ctx context.Context) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	for _, pkg := range []string{".", "./e2e/app"} {
-		if err := build(ctx, Source(), pkg, os.DevNull); err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(buildVipilot(ctx, os.DevNull), build(ctx, Source(), "./e2e/app", os.DevNull))
 }
 
 // BuildRevision builds the vipilot of another commit of this repository, which
@@ -261,10 +257,21 @@ func (l *Lab) BuildRevision(ctx context.Context, commit string) (binary string, 
 	return binary, build(ctx, source, ".", binary, "-ldflags", "-X main.version="+commit)
 }
 
+func buildVipilot(ctx context.Context, to string) error {
+	if racing() {
+		return goBuild(ctx, Source(), ".", to, []string{"CGO_ENABLED=1"}, "-race")
+	}
+	return build(ctx, Source(), ".", to)
+}
+
 func build(ctx context.Context, dir, pkg, to string, flags ...string) error {
+	return goBuild(ctx, dir, pkg, to, []string{"CGO_ENABLED=0", "GOCACHE=" + buildCache}, flags...) // see BuildImage
+}
+
+func goBuild(ctx context.Context, dir, pkg, to string, env []string, flags ...string) error {
 	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build", "-trimpath", "-o", to}, flags, []string{pkg})...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOCACHE="+buildCache) // see BuildImage
+	cmd.Env = append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 	}

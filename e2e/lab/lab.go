@@ -181,7 +181,8 @@ func (l *Lab) RemoveApp() {
 }
 
 func (l *Lab) host(name string, private ...string) *Host {
-	return &Host{Name: name, dir: filepath.Join(l.Dir, name), env: []string{marker + "=" + l.id}, private: private}
+	env := []string{marker + "=" + l.id, "GORACE=log_path=" + l.raceLog()}
+	return &Host{Name: name, dir: filepath.Join(l.Dir, name), env: env, private: private}
 }
 
 // Cut takes a host off the network, as a pulled cable does; its processes live on.
