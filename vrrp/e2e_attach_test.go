@@ -47,7 +47,10 @@ func (n *node) begin(t *testing.T) (kill func()) {
 func TestAttach(t *testing.T) {
 	l := newLab(t)
 	n := l.nodes[0]
-	n.k.opts.Attach = true
+	n.quit()
+	<-n.ended
+	n.attach = true
+	n.controller()
 	set := func(c Config) error {
 		return n.inside(func() error { _, err := n.k.Set(context.Background(), c); return err })
 	}

@@ -88,6 +88,7 @@ func newLab(t *testing.T) *lab {
 
 // node is one machine: all its controllers' calls are made in its namespace.
 type node struct {
+	attach bool // its controllers attach to what somebody else starts
 	t      *testing.T
 	ns     string
 	dir    string
@@ -146,7 +147,7 @@ func (n *node) inside(f func() error) error {
 // controller starts a new controller, as after an upgrade or a crash.
 func (n *node) controller() {
 	ctx, quit := context.WithCancel(context.Background())
-	k := New(Options{RunDir: n.dir, Binary: n.binary, Logger: slog.New(slog.NewTextHandler(n.t.Output(), nil)).With("node", n.ns)})
+	k := New(Options{RunDir: n.dir, Binary: n.binary, Attach: n.attach, Logger: slog.New(slog.NewTextHandler(n.t.Output(), nil)).With("node", n.ns)})
 	n.k, n.quit, n.ended = k, quit, make(chan struct{})
 	go func() {
 		defer close(n.ended)
