@@ -17,10 +17,7 @@ func TestE2EProxyProtocolInAndOut(t *testing.T) {
 		t.Run(string(version), func(t *testing.T) {
 			l := newLab(t)
 			port := freePort(t)
-			n, err := net.Listen("tcp4", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			n := listenAnywhere(t)
 			t.Cleanup(func() { n.Close() })
 			go func() {
 				for {

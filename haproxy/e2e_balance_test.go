@@ -190,10 +190,7 @@ func TestE2EQueue(t *testing.T) {
 	port := freePort(t)
 	var busy, most atomic.Int64
 	release := make(chan struct{})
-	n, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := listenAnywhere(t)
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		now := busy.Add(1)
 		defer busy.Add(-1)
@@ -251,11 +248,12 @@ func TestE2EBackup(t *testing.T) {
 	port := freePort(t)
 	addresses, stop := make(map[string]Server), make(map[string]func())
 	start := func(name string) {
-		at := "127.0.0.1:0"
+		var n net.Listener
 		if before, ok := addresses[name]; ok {
-			at = before.Address.String()
+			n = listenAgain(t, before.Address.String())
+		} else {
+			n = listenAnywhere(t)
 		}
-		n := l.listen(at)
 		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name+" /") })}
 		addresses[name] = serveWith(t, n, s)
 		stop[name] = func() { s.Close() }

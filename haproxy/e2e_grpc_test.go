@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -33,10 +32,7 @@ const (
 // what it was told, refuses "refuse" and never answers "hang"; Talk echoes.
 // Both end with a trailer. What hangs is told of when its caller gave up.
 func grpcApp(t *testing.T, name string) (server Server, gaveUp chan struct{}) {
-	n, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := listenAnywhere(t)
 	gaveUp = make(chan struct{}, 1)
 	trailer := metadata.Pairs("x-name", name)
 	say := func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {

@@ -19,11 +19,7 @@ func TestE2EHostileClient(t *testing.T) {
 	l := newLab(t)
 	l.run()
 	var seen atomic.Int64
-	n, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := serve(t, n, "good")
+	server := app(t, "good")
 	port := freePort(t)
 	want := simple(port, server)
 	l.set(want)
@@ -32,17 +28,14 @@ func TestE2EHostileClient(t *testing.T) {
 			seen.Add(1)
 		}
 	})}
-	m, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hidden := serveWith(t, m, spy)
+	hidden := serveWith(t, listenAnywhere(t), spy)
 	hiddenPort := freePort(t)
 	other := simple(hiddenPort, hidden)
 	other.Frontends[0].Binds = append(other.Frontends[0].Binds, Bind{loopback, port})
 	l.set(other)
 	slow := make([]net.Conn, 50) // slowloris: each keeps a header open
 	for i := range slow {
+		var err error
 		if slow[i], err = net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port)); err != nil {
 			t.Fatal(err)
 		}

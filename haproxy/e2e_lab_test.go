@@ -119,35 +119,9 @@ func (l *lab) worker() string {
 	return parseInfo(text)["Pid"]
 }
 
-// freePort is a port nobody listens on.
-func freePort(t *testing.T) uint16 {
-	n, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.Close()
-	return uint16(n.Addr().(*net.TCPAddr).Port)
-}
-
-// listen takes an address, again perhaps: somebody's client may have got its
-// port meanwhile, for a moment.
-func (l *lab) listen(address string) (n net.Listener) {
-	l.t.Helper()
-	l.eventually("somebody listens on "+address, func() bool {
-		var err error
-		n, err = net.Listen("tcp4", address)
-		return err == nil
-	})
-	return n
-}
-
 // app is an application that answers with its name.
 func app(t *testing.T, name string) Server {
-	n, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return serve(t, n, name)
+	return serve(t, listenAnywhere(t), name)
 }
 
 func serve(t *testing.T, n net.Listener, name string) Server {

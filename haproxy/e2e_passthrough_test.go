@@ -18,10 +18,7 @@ import (
 // tlsApp is an application that ends TLS itself and says its name.
 func tlsApp(t *testing.T, ca *authority, name string, hosts ...string) Server {
 	t.Helper()
-	n, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ca.pair(hosts...)}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := tls.NewListener(listenAnywhere(t), &tls.Config{Certificates: []tls.Certificate{ca.pair(hosts...)}})
 	return serve(t, n, name)
 }
 

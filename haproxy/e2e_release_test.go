@@ -132,10 +132,7 @@ func TestE2EOutlierIsEjected(t *testing.T) {
 	port := freePort(t)
 	var sick atomic.Bool
 	sick.Store(true)
-	n, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := listenAnywhere(t)
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if sick.Load() {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -168,10 +165,7 @@ func TestE2EOutlierIsEjected(t *testing.T) {
 func TestE2ERetriesAreSafeByMethod(t *testing.T) {
 	l := newLab(t)
 	port := freePort(t)
-	n, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := listenAnywhere(t)
 	t.Cleanup(func() { n.Close() })
 	var posts atomic.Int64
 	go func() {

@@ -136,17 +136,14 @@ func (l *lab) readFile(name string) string {
 func TestE2EPortTaken(t *testing.T) {
 	l := newLab(t)
 	port := freePort(t)
-	taken, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	taken := listenAnywhere(t)
 	defer taken.Close()
 	want := simple(port, app(t, "a"))
 	l.set(want)
 	worker := l.worker()
 	want.Frontends = append(slices.Clone(want.Frontends), Frontend{Name: "other", Mode: HTTP,
 		Binds: []Bind{{loopback, uint16(taken.Addr().(*net.TCPAddr).Port)}}, Default: "app"})
-	_, err = l.Set(t.Context(), want)
+	_, err := l.Set(t.Context(), want)
 	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
 		t.Fatalf("Set = %v, want the address and the holder", err)
 	}
@@ -158,10 +155,7 @@ func TestE2EPortTaken(t *testing.T) {
 
 // slowApp is an application that answers when it is let.
 func slowApp(t *testing.T, name string) (s Server, release chan struct{}) {
-	n, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := listenAnywhere(t)
 	release = make(chan struct{})
 	slow := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { <-release; fmt.Fprint(w, "at last") })}
 	go func() { _ = slow.Serve(n) }()

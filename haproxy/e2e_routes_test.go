@@ -149,10 +149,7 @@ func TestE2EServerNameRouting(t *testing.T) {
 	want := Config{MaxConn: 1000, Frontends: []Frontend{{Name: "front", Mode: TCP, Binds: []Bind{{loopback, port}}, Routes: []Route{
 		{Host: "a.example.net", Backend: "exact"}, {Host: "*.example.net", Backend: "wild"}}}}}
 	for _, name := range []string{"exact", "wild"} {
-		n, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{keyPair(t, name)}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := tls.NewListener(listenAnywhere(t), &tls.Config{Certificates: []tls.Certificate{keyPair(t, name)}})
 		b := fastBackend(name, serve(t, n, name))
 		b.Mode = TCP
 		want.Backends = append(want.Backends, b)

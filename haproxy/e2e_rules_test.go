@@ -17,10 +17,7 @@ import (
 
 // echo is an application that tells what it was asked.
 func echo(t *testing.T, name string) Server {
-	n, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := listenAnywhere(t)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

@@ -174,11 +174,12 @@ func TestE2ESplitWhileASetIsDown(t *testing.T) {
 	port := freePort(t)
 	at := make(map[string]net.Listener)
 	start := func(name string) Server {
-		address := "127.0.0.1:0"
+		var n net.Listener
 		if before := at[name]; before != nil {
-			address = before.Addr().String()
+			n = listenAgain(t, before.Addr().String())
+		} else {
+			n = listenAnywhere(t)
 		}
-		n := l.listen(address)
 		at[name] = n
 		return serve(t, n, name)
 	}

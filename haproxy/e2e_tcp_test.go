@@ -10,10 +10,7 @@ import (
 
 // echoApp is an application that sends back what comes.
 func echoApp(t *testing.T, name string) Server {
-	n, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := listenAnywhere(t)
 	t.Cleanup(func() { n.Close() })
 	go func() {
 		for {

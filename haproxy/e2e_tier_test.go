@@ -173,10 +173,7 @@ func TestE2ETierChecksTheContainer(t *testing.T) {
 	s := newTiers(t)
 	s.node.run()
 	s.host.run()
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := listenAnywhere(t)
 	a, b := serve(t, listener, "a"), app(t, "b")
 	s.host.set(s.inTier(a, b))
 	s.node.set(s.onNode(TCP, a, b))

@@ -133,10 +133,7 @@ func TestE2ECertificatesAtRunTime(t *testing.T) {
 
 // headerEcho is an application that says what it was told of the client.
 func headerEcho(t *testing.T) Server {
-	n, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := listenAnywhere(t)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Seen-DN", r.Header.Get("X-SSL-Client-DN"))
 	})}
@@ -151,10 +148,7 @@ func TestE2ETLSToServers(t *testing.T) {
 	l := newLab(t)
 	ca, own := newAuthority(t, "inner"), newAuthority(t, "balancers")
 	listen := func(pair tls.Certificate) string {
-		n, err := tls.Listen("tcp4", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: own.pool()})
-		if err != nil {
-			t.Fatal(err)
-		}
+		n := tls.NewListener(listenAnywhere(t), &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: own.pool()})
 		serve(t, n, "app")
 		return n.Addr().String()
 	}

@@ -2,7 +2,6 @@ package haproxy
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -49,10 +48,7 @@ func TestE2EHealthFeed(t *testing.T) {
 	l.HAProxy = New(l.opts)
 	l.run()
 	port := freePort(t)
-	n, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := listenAnywhere(t)
 	a := serve(t, n, "a")
 	b := app(t, "b")
 	l.set(simple(port, a, b))

@@ -24,10 +24,7 @@ import (
 // webSockets is an application that takes WebSockets (RFC 6455) and echoes what
 // comes. Others are told with 426 that it takes nothing else.
 func webSockets(t *testing.T, name string) Server {
-	n, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := listenAnywhere(t)
 	server := serveWith(t, n, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 			http.Error(w, name, http.StatusUpgradeRequired)
