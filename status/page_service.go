@@ -77,7 +77,7 @@ func (v *serviceView) count(t Traffic, err error) {
 	}
 	c := t.Total
 	v.Figures = []figure{
-		{off, fmt.Sprint(c.Rate), "new sessions a second"}, {off, fmt.Sprint(c.Current), "sessions now"}, {off, fmt.Sprintf("%d ms", c.Milliseconds), "mean time of late"},
+		{off, fmt.Sprint(c.Rate), "new sessions a second"}, {off, fmt.Sprint(c.Current), "sessions now"}, {off, fmt.Sprintf("%d ms", c.Milliseconds), "mean time to answer"},
 		{off, scaled(c.Sessions), "sessions"}, {off, scaled(c.Responses[1]), "2xx"}, {off, scaled(c.Responses[2]), "3xx"}, {off, scaled(c.Responses[3]), "4xx"},
 		{alarming(c.Responses[4]), scaled(c.Responses[4]), "5xx"}, {alarming(c.ConnectionErrors), scaled(c.ConnectionErrors), "failed connections"},
 		{alarming(c.ResponseErrors), scaled(c.ResponseErrors), "broken answers"}, {alarming(c.Retries), scaled(c.Retries), "retries"},
@@ -116,10 +116,20 @@ func (v *serviceView) explain(e Explanation, err error) {
 	v.Verdict, v.VerdictTone = v.Title+" "+e.Verdict, good
 	if e.Verdict != GetsTraffic {
 		v.VerdictTone = bad
+		if v.standsBy() {
+			v.VerdictTone = off
+		}
 		if e.Reason != "" {
 			v.Verdict += ": " + e.Reason
 		}
 	}
+}
+
+// standsBy reports whether nothing keeps the traffic away but that another node
+// has the VIP: no trouble.
+func (v *serviceView) standsBy() bool {
+	elsewhere := v.VIP.Role == "backup" || v.VIP.Role == "none"
+	return elsewhere && !slices.ContainsFunc(v.Steps, func(s Step) bool { return s.Verdict == Fail && s.Step != "vip" })
 }
 
 // Tone of a verdict, for the page.

@@ -139,3 +139,25 @@ func TestTemplatesParse(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A service that another node carries is no trouble of this one; a service in
+// trouble is, whatever the VIP's role.
+func TestServicePageOfABackup(t *testing.T) {
+	vip := Step{Step: "vip", Verdict: Fail, Reason: "backup"}
+	for _, test := range []struct {
+		role  string
+		steps []Step
+		want  tone
+	}{
+		{"backup", []Step{{Step: "endpoints", Verdict: Warn}, vip}, off},
+		{"none", []Step{vip}, off},
+		{"fault", []Step{vip}, bad},
+		{"backup", []Step{{Step: "endpoints", Verdict: Fail}, vip}, bad},
+	} {
+		v := &serviceView{Title: "todo", VIP: VIP{Role: test.role}}
+		v.explain(Explanation{Verdict: NoTraffic, Steps: test.steps}, nil)
+		if v.VerdictTone != test.want {
+			t.Errorf("%s, %v: %s, want %s", test.role, test.steps, v.VerdictTone, test.want)
+		}
+	}
+}
