@@ -10,6 +10,7 @@ import (
 func (p Program) approveCommand() *cobra.Command {
 	var at target
 	var tokenFile string
+	asJSON := false
 	cmd := &cobra.Command{
 		Use:   "approve REVISION",
 		Short: "Let a guarded revision through",
@@ -19,7 +20,8 @@ a service without endpoints. vipilot status names it and says why it waits; the 
 characters of it will do.`,
 		Example: `  vipilot approve a38a8283b9a6
   vipilot approve a38a --addr 10.77.0.21:9890 --token-file token`,
-		Args: exactly("REVISION"),
+		Args:              exactly("REVISION"),
+		ValidArgsFunction: p.offerKnown(&at, waiting),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			token, err := readToken(tokenFile)
 			if err != nil {
@@ -32,14 +34,19 @@ characters of it will do.`,
 				return err
 			}
 			client.Token = token
-			if err := client.Approve(ctx, args[0]); err != nil {
+			approval, err := client.Approve(ctx, args[0])
+			if err != nil {
 				return err
 			}
-			fmt.Fprintf(p.Stdout, "revision %s approved\n", args[0])
-			return nil
+			if asJSON {
+				return p.encode(approval)
+			}
+			_, err = fmt.Fprintf(p.Stdout, "revision %s approved\n", approval.Revision)
+			return err
 		},
 	}
 	at.flags(cmd)
 	cmd.Flags().StringVar(&tokenFile, "token-file", "", "file with the controller's token, needed with --addr HOST:PORT")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the answer of POST /v1/approve")
 	return cmd
 }

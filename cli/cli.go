@@ -103,6 +103,7 @@ keepalived and a BGP speaker saying the same thing.`,
 		p.healthcheckCommand(),
 		p.sentinelCommand(), p.initCommand(), p.execCommand(), p.manCommand(),
 	)
+	complete(root)
 	return root
 }
 

@@ -47,7 +47,8 @@ when that is not so at --timeout.`,
   vipilot drain endpoint app1/web-1 --wait --timeout 1m
   vipilot drain host app1
   vipilot drain host app1 --undo`,
-		Args: func(_ *cobra.Command, args []string) error { return checkDrain(args) },
+		ValidArgsFunction: first([]string{status.DrainNode, status.DrainHost, status.DrainEndpoint}, p.offerKnown(&f.at, drainable)),
+		Args:              func(_ *cobra.Command, args []string) error { return checkDrain(args) },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := status.DrainRequest{Kind: status.DrainNode, Undo: f.undo}
 			if len(args) > 0 {

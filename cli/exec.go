@@ -23,8 +23,9 @@ func (p Program) execCommand() *cobra.Command {
 in the same process. It is how a container or a unit of its own starts a daemon for a
 controller that runs with --haproxy attach or --keepalived attach on the same run directory.
 Whoever starts it has to start it again when it ends.`,
-		Example: `  vipilot exec haproxy --run-dir /run/vipilot`,
-		Args:    exactly("haproxy|keepalived"),
+		Example:           `  vipilot exec haproxy --run-dir /run/vipilot`,
+		Args:              exactly("haproxy|keepalived"),
+		ValidArgsFunction: first([]string{"haproxy", "keepalived"}, cobra.NoFileCompletions),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains([]string{"haproxy", "keepalived"}, args[0]) {
 				return usageError{fmt.Errorf("%s wants haproxy or keepalived, not %q", cmd.CommandPath(), args[0])}

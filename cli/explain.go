@@ -42,7 +42,8 @@ The exit code is 0 when SUBJECT is known, whether or not it gets traffic, and 1 
   vipilot explain app1/web-1 --json | jq -r .reason
   vipilot explain https://todo.example.net/api/items
   vipilot explain 203.0.113.10:443 --addr 10.77.0.21:9890`,
-		Args: exactly("SUBJECT"),
+		Args:              exactly("SUBJECT"),
+		ValidArgsFunction: p.offerKnown(&at, explainable),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := status.Question{Subject: args[0]}
 			look(cmd.Context(), &q)

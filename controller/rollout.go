@@ -195,10 +195,10 @@ func (l *loop) put(ctx context.Context, cfg *config.Config) {
 	l.followHosts(ctx)
 }
 
-// approve lets the revision that waits through, also one that was taken back.
-// It returns when the loop has taken it.
-func (l *loop) approve(ctx context.Context, revision string) error {
-	done := make(chan error, 1)
+// approve lets the revision that waits through, also one that was taken back,
+// and gives its whole name. It returns when the loop has taken it.
+func (l *loop) approve(ctx context.Context, revision string) (approved string, err error) {
+	done, name := make(chan error, 1), make(chan string, 1)
 	l.send(ctx, event{cause: "approve " + revision, fold: func() {
 		r := &l.rollout
 		switch {
@@ -213,6 +213,7 @@ func (l *loop) approve(ctx context.Context, revision string) error {
 		default:
 			l.log.Info("revision approved", "revision", r.waiting.Revision)
 			r.approved = r.waiting.Revision
+			name <- r.approved
 			if r.bad.Revision == r.approved {
 				r.bad = badRevision{}
 				l.memory.keepBad(r.bad)
@@ -223,9 +224,12 @@ func (l *loop) approve(ctx context.Context, revision string) error {
 	}})
 	select {
 	case err := <-done:
-		return err
+		if err != nil {
+			return "", err
+		}
+		return <-name, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return "", ctx.Err()
 	}
 }
 

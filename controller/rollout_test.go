@@ -30,8 +30,11 @@ func offered(t *testing.T, l *loop, cfg *config.Config) status.Config {
 
 func approve(t *testing.T, l *loop, revision string) (status.Config, error) {
 	t.Helper()
-	err := l.approve(t.Context(), revision)
+	name, err := l.approve(t.Context(), revision)
 	synctest.Wait()
+	if err == nil && (len(name) <= shortestRevision || !strings.HasPrefix(name, revision)) {
+		t.Errorf("approved %q as %q", revision, name)
+	}
 	return l.board.Report().Config, err
 }
 

@@ -96,10 +96,16 @@ func (c *Client) Check(ctx context.Context, path string) (string, error) {
 	return string(said), err
 }
 
-// Approve lets the revision that waits through; a part of its name will do.
-func (c *Client) Approve(ctx context.Context, revision string) error {
-	_, err := c.do(ctx, http.MethodPost, "/v1/approve?"+url.Values{"revision": {revision}}.Encode(), nil)
-	return err
+// Approve lets the revision that waits through; the beginning of its name will
+// do.
+func (c *Client) Approve(ctx context.Context, revision string) (*Approval, error) {
+	body, err := c.do(ctx, http.MethodPost, "/v1/approve?"+url.Values{"revision": {revision}}.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	a := Approval{Revision: revision} // a controller of before the answer had a form says "ok"
+	_ = json.Unmarshal(body, &a)
+	return &a, nil
 }
 
 // Do runs a further action (see [ServerOptions]) with a body and gives the

@@ -62,7 +62,7 @@ func TestHostileClient(t *testing.T) {
 	}
 	address := public(t, ServerOptions{Board: boardWith(example(t)), Token: "hushhush-token", WebhookSecret: "hushhush-hook", Poke: changed("a poke"),
 		Sync:    func(context.Context) error { changed("a sync")(); return nil },
-		Approve: func(context.Context, string) error { changed("an approval")(); return nil },
+		Approve: func(context.Context, string) (string, error) { changed("an approval")(); return "", nil },
 		Plan:    func(context.Context, PlanRequest) (Plan, error) { changed("a plan")(); return Plan{}, nil },
 		Actions: map[string]http.Handler{"drain": http.HandlerFunc(func(http.ResponseWriter, *http.Request) { changed("a drain")() })},
 	})

@@ -29,8 +29,9 @@ type ServerOptions struct {
 	// Plan answers POST /v1/plan; an error that is [ErrInvalid] is the asker's
 	// fault. nil = not offered.
 	Plan func(context.Context, PlanRequest) (Plan, error)
-	// Approve lets the revision that waits through; nil = not offered.
-	Approve func(ctx context.Context, revision string) error
+	// Approve lets the revision that waits through, named by its beginning,
+	// and gives its whole name; nil = not offered.
+	Approve func(ctx context.Context, revision string) (approved string, err error)
 	// Traffic tells what HAProxy counted for a service; nil = not offered.
 	Traffic func(ctx context.Context, service string) (Traffic, error)
 	// Export writes HAProxy's own metrics, those of servers only if asked;
@@ -244,11 +245,18 @@ func (s *Server) serveApprove(w http.ResponseWriter, r *http.Request) {
 		plain(w, http.StatusBadRequest, "name the revision: POST /v1/approve?revision=REVISION; GET /v1/status has it under config.pending")
 		return
 	}
-	if err := s.opts.Approve(r.Context(), revision); err != nil {
+	approved, err := s.opts.Approve(r.Context(), revision)
+	if err != nil {
 		plain(w, http.StatusConflict, err.Error())
 		return
 	}
-	plain(w, http.StatusOK, "ok")
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(Approval{Revision: approved})
+}
+
+// Approval is the answer of POST /v1/approve.
+type Approval struct {
+	Revision string `json:"revision"` // the whole name of what was let through
 }
 
 func plain(w http.ResponseWriter, code int, text string) {
