@@ -40,7 +40,13 @@ func (s *story) tell() error {
 
 func (s *story) start() error {
 	s.begin()
-	if err := errors.Join(s.lab.Declare(lab.TodoService), s.lab.StartVipilot(s.ctx)); err != nil {
+	if err := s.declare(); err != nil {
+		return err
+	}
+	if _, err := s.lab.Router.GuardPeers(s.ctx); err != nil {
+		return err
+	}
+	if err := s.lab.StartVipilot(s.ctx); err != nil {
 		return err
 	}
 	for n, role := range map[*lab.Node]string{s.lab.LB1: "master", s.lab.LB2: "backup"} {
@@ -52,16 +58,27 @@ func (s *story) start() error {
 	if err != nil {
 		return err
 	}
-	s.step("vipilot", "runs on lb1 (master) and lb2 (backup); both have a BGP session with the router")
+	s.step("vipilot", "runs on lb1 (master) and lb2 (backup); both have a BGP session with the router, and BFD")
 	s.line("", "nothing is announced yet: "+cmp.Or(report.VIPs["public"].Reason, "-"))
 	return nil
 }
 
-// settled waits until a node has its role and its session with the router.
+// declare writes the configuration: the lab's fleet, in a hurry to notice that a
+// node is dead, and one service.
+func (s *story) declare() error {
+	files := s.lab.FleetConfig()
+	hurry := strings.NewReplacer("hold_time: 3s", "hold_time: 9s, bfd: {interval: 100ms, multiplier: 3}", "advert_interval: 200ms", "advert_interval: 100ms")
+	files["fleet.yaml"] = hurry.Replace(files["fleet.yaml"])
+	files["services.yaml"] = lab.TodoService
+	return s.lab.WriteConfig(files)
+}
+
+// settled waits until a node has its role and its session with the router, which
+// BFD guards.
 func (s *story) settled(n *lab.Node, role string) error {
 	_, err := n.Await(s.ctx, 20*time.Second, func(report status.Report) error {
 		vip, peer := report.VIPs["public"], report.Components.Speaker.Peers["edge"]
-		if vip.Role != role || peer.State != "established" {
+		if vip.Role != role || peer.State != "established" || peer.BFD != "up" {
 			return fmt.Errorf("VIP %+v, want role %s; peer %+v", vip, role, peer)
 		}
 		return nil
