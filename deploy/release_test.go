@@ -8,10 +8,13 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // TestRelease makes a release in two directories and wants the same bytes:
@@ -43,6 +46,7 @@ func TestRelease(t *testing.T) {
 	if lines := strings.Count(string(made[0]["SHA256SUMS"]), "\n"); lines != len(want)-1 {
 		t.Errorf("%d checksums for %d files", lines, len(want)-1)
 	}
+	isBill(t, made[0]["vipilot-v1.2.0-linux-amd64.cdx.json"])
 	unpacked := untar(t, made[0]["vipilot-v1.2.0-linux-amd64.tar.gz"], "vipilot-v1.2.0-linux-amd64/")
 	for _, name := range []string{"LICENSE", "THIRD_PARTY_LICENSES", "CHANGELOG.md", "vipilot.service", "man1/vipilot.1", "completions/vipilot.bash"} {
 		if len(unpacked[name]) == 0 {
@@ -54,6 +58,37 @@ func TestRelease(t *testing.T) {
 	}
 	if bytes.Contains(unpacked["vipilot"], []byte(t.TempDir())) {
 		t.Error("the program names the directory it was built in")
+	}
+}
+
+// schemas are those of CycloneDX, by their addresses; they lie where bills are
+// written.
+type schemas struct{}
+
+func (schemas) Load(url string) (any, error) {
+	data, err := os.ReadFile("../internal/inventory/testdata/" + path.Base(url))
+	if err != nil {
+		return nil, err
+	}
+	return jsonschema.UnmarshalJSON(bytes.NewReader(data))
+}
+
+// isBill holds a bill of materials against the schema of CycloneDX 1.5.
+func isBill(t *testing.T, data []byte) {
+	t.Helper()
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	c.UseLoader(schemas{})
+	standard, err := c.Compile("http://cyclonedx.org/schema/bom-1.5.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bill, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err == nil {
+		err = standard.Validate(bill)
+	}
+	if err != nil {
+		t.Errorf("the bill of materials: %v", err)
 	}
 }
 
