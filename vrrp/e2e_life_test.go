@@ -17,7 +17,7 @@ func TestLifeFile(t *testing.T) {
 	set := func(addresses ...string) {
 		t.Helper()
 		for i, n := range l.nodes {
-			instance := quick(public())
+			instance := steady(public())
 			instance.Addresses = addrs(addresses...)
 			want := n.config(uint8(150-50*i), instance)
 			want.LifeFile = locks[i].Name()

@@ -11,16 +11,23 @@ import (
 	"time"
 )
 
-// advert is quick, so that the tests are.
-const advert = 100 * time.Millisecond
-
+// quick has roles move as soon as may be. On a busy machine a backup may take a
+// late advert for a dead master, and hand back: good where a state is waited for.
 func quick(i Instance) Instance {
-	i.AdvertInterval = advert
+	i.AdvertInterval = 100 * time.Millisecond
 	return i
 }
 
-// masterDown is when a backup gives up waiting, with much room.
-const masterDown = 10 * advert
+// steady is for tests in which roles must stay where they are: the machine may
+// halt for a second, and no backup takes that for its master's death.
+func steady(i Instance) Instance {
+	i.AdvertInterval = 300 * time.Millisecond
+	return i
+}
+
+// masterDown is longer than a steady backup waits for its master, which is
+// three adverts and a part of one.
+const masterDown = 1300 * time.Millisecond
 
 func TestRealParser(t *testing.T) {
 	needRealDaemons(t)
@@ -56,7 +63,7 @@ func TestRealParser(t *testing.T) {
 func TestFailover(t *testing.T) {
 	l := newLab(t)
 	a, b := l.nodes[0], l.nodes[1]
-	l.elect(t, quick(public()))
+	l.elect(t, steady(public()))
 	want := []string{"169.254.118.51/32", "2001:db8::10/128", "203.0.113.10/32"}
 	if got := a.addresses(); !slices.Equal(got, want) {
 		t.Errorf("master holds %v, want %v", got, want)
@@ -72,9 +79,6 @@ func TestFailover(t *testing.T) {
 	a.write("1\n")
 	eventually(t, "fault here, master there", func() bool { return a.is("public", Fault) && b.is("public", Master) })
 	t.Logf("track file 1: fault heard after %v, peer master after %v", a.last().At.Sub(start), b.last().At.Sub(start))
-	if took := a.last().At.Sub(start); took > advert {
-		t.Errorf("fault after %v", took)
-	}
 	eventually(t, "addresses moved", func() bool { return len(a.addresses()) == 0 && len(b.addresses()) == 3 })
 	a.write("0\n")
 	t.Logf("track file 0: master again after %v", eventually(t, "back", func() bool { return a.is("public", Master) && b.is("public", Backup) }))
@@ -90,24 +94,30 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// How long from the write that makes keepalived decide, to the reader.
+// How long from the write that makes keepalived decide, to the reader: nobody
+// looks from time to time, so it is sooner than an election, mostly.
 func TestRoleLatency(t *testing.T) {
 	l := newLab(t)
 	a := l.nodes[0]
 	a.set(a.config(150, quick(public())))
 	eventually(t, "master", func() bool { return a.is("public", Master) })
-	var worst time.Duration
-	for range 20 {
+	const rounds = 15
+	var faults, elections []time.Duration
+	for range rounds {
 		start := time.Now()
 		a.write("1")
 		eventually(t, "fault", func() bool { return a.last().Role == Fault })
-		worst = max(worst, a.last().At.Sub(start))
+		faults = append(faults, a.last().At.Sub(start))
+		start = time.Now()
 		a.write("0")
 		eventually(t, "master", func() bool { return a.last().Role == Master })
+		elections = append(elections, a.last().At.Sub(start))
 	}
-	t.Logf("track file written to role known: worst of 20 %v", worst)
-	if worst > advert {
-		t.Errorf("worst %v", worst)
+	slices.Sort(faults)
+	slices.Sort(elections)
+	t.Logf("track file written to role known: median of %d %v, worst %v; elections: median %v", rounds, faults[rounds/2], faults[rounds-1], elections[rounds/2])
+	if faults[rounds/2] > elections[rounds/2] {
+		t.Errorf("a fault is known after %v, a whole election takes %v", faults, elections)
 	}
 }
 
@@ -115,7 +125,7 @@ func TestRoleLatency(t *testing.T) {
 func TestOneSidedRevisions(t *testing.T) {
 	l := newLab(t)
 	a, b := l.nodes[0], l.nodes[1]
-	one, two := quick(public()), quick(intra())
+	one, two := steady(public()), steady(intra())
 	l.elect(t, one)
 	more := one
 	more.Addresses = addrs("203.0.113.10", "203.0.113.11", "2001:db8::10", "2001:db8::11")
@@ -153,7 +163,7 @@ func TestOneSidedRevisions(t *testing.T) {
 	}
 }
 
-// quiet requires that fact holds for three times the master-down time.
+// quiet requires that fact holds for as long as a second master needs to show up.
 func quiet(t *testing.T, what string, fact func() bool) {
 	t.Helper()
 	for end := time.Now().Add(masterDown); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
@@ -189,7 +199,7 @@ func TestOtherTransports(t *testing.T) {
 				if n == 1 {
 					self, peer = peer, self
 				}
-				i := quick(public())
+				i := steady(public())
 				c.change(&i, self, peer)
 				node.set(node.config(uint8(150-50*n), i))
 			}

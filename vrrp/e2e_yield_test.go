@@ -15,7 +15,7 @@ func TestYield(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
 			a, b := l.nodes[0], l.nodes[1]
-			instance := quick(public())
+			instance := steady(public())
 			instance.Preempt = preempt
 			l.elect(t, instance)
 			reloads := a.k.Status().Reloads
@@ -71,7 +71,7 @@ func TestYieldAlone(t *testing.T) {
 func TestSpeakerTrack(t *testing.T) {
 	needRealDaemons(t)
 	l := newLab(t)
-	instance := quick(public())
+	instance := steady(public())
 	instance.Announced = true
 	var files []string
 	deaf := func(n int, value string) {
@@ -114,7 +114,7 @@ func TestRelief(t *testing.T) {
 	needRealDaemons(t)
 	l := newLab(t)
 	a, b := l.nodes[0], l.nodes[1]
-	instance := quick(public())
+	instance := steady(public())
 	instance.Preempt, instance.Announced = false, true
 	l.elect(t, instance)
 	lost := probing(t, "203.0.113.10")
