@@ -21,8 +21,8 @@ func (p Program) renderCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "render SOURCE --node NAME -o DIR",
 		Short: "Write the files a node would run",
-		Long: `Write the files a node would run: haproxy.cfg (with maps/ and certs/), keepalived.conf
-and routes.json. Nothing is started and no engine is asked; --endpoints names a YAML or
+		Long: `Write the files a node would run: haproxy.cfg (with maps/ and certs/), keepalived.conf,
+routes.json and, where FRR speaks, frr.conf. Nothing is started and no engine is asked; --endpoints names a YAML or
 JSON file that stands for the containers:
 
   todo: [10.77.0.11:32768, {name: app2/web-1, address: "10.77.0.12:32768"}]

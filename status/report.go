@@ -16,8 +16,8 @@ type Report struct {
 	Node    string `json:"node"`
 	Version string `json:"version"`
 	Ready   bool   `json:"ready"` // everything wanted is applied
-	// Stage is how far the node is on its way out of service: in service,
-	// withdrawing, yielding, drained, leaving.
+	// Stage is how far the node is on its way out of service or back: in
+	// service, reconnecting, withdrawing, yielding, drained, returning, leaving.
 	Stage        string                 `json:"stage,omitempty"`
 	Config       Config                 `json:"config"`
 	Components   Components             `json:"components"`
