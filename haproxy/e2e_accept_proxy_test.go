@@ -38,13 +38,13 @@ func TestE2EProxyProtocolInAndOut(t *testing.T) {
 					Servers: []Server{{Name: "raw", Address: netip.MustParseAddrPort(n.Addr().String()), State: Ready, Weight: 100}}}},
 			})
 			ask := func(from, says string) string {
-				d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
+				d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}
 				conn, err := d.DialContext(t.Context(), "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+				_ = conn.SetDeadline(time.Now().Add(patience))
 				fmt.Fprint(conn, says)
 				return untilHello(conn)
 			}

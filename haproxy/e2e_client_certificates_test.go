@@ -84,7 +84,7 @@ func resumeElsewhere(t *testing.T, v *visitor, alice *tls.Certificate) {
 				return "", false, err
 			}
 			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(3 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(patience))
 			fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", name)
 			reply, err := io.ReadAll(conn)
 			if len(reply) > 12 {

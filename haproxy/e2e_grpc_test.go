@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -30,10 +29,11 @@ const (
 
 // grpcApp is a gRPC application: Say answers with its name and the length of
 // what it was told, refuses "refuse" and never answers "hang"; Talk echoes.
-// Both end with a trailer. What hangs is told of when its caller gave up.
-func grpcApp(t *testing.T, name string) (server Server, gaveUp chan struct{}) {
+// Both end with a trailer. What hangs is told of, and again when its caller
+// gave up.
+func grpcApp(t *testing.T, name string) (server Server, hangs chan string) {
 	n := listenAnywhere(t)
-	gaveUp = make(chan struct{}, 1)
+	hangs = make(chan string, 2)
 	trailer := metadata.Pairs("x-name", name)
 	say := func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		said := new(wrapperspb.StringValue)
@@ -45,8 +45,9 @@ func grpcApp(t *testing.T, name string) (server Server, gaveUp chan struct{}) {
 		case "refuse":
 			return nil, status.Error(codes.FailedPrecondition, "not today: 100% ☂")
 		case "hang":
+			hangs <- "it hangs"
 			<-ctx.Done()
-			signal(gaveUp)
+			hangs <- "its caller gave up"
 		}
 		return wrapperspb.String(fmt.Sprintf("%s %d", name, len(said.Value))), nil
 	}
@@ -71,7 +72,7 @@ func grpcApp(t *testing.T, name string) (server Server, gaveUp chan struct{}) {
 		Streams: []grpc.StreamDesc{{StreamName: "Talk", Handler: talk, ServerStreams: true, ClientStreams: true}}}, nil)
 	go func() { _ = s.Serve(n) }()
 	t.Cleanup(s.Stop)
-	return Server{Name: name, Address: netip.MustParseAddrPort(n.Addr().String()), State: Ready, Weight: 100}, gaveUp
+	return Server{Name: name, Address: netip.MustParseAddrPort(n.Addr().String()), State: Ready, Weight: 100}, hangs
 }
 
 // grpcClient speaks to a port of HAProxy, over TLS or without.
@@ -93,7 +94,7 @@ func newGRPCClient(t *testing.T, port uint16, secure bool) grpcClient {
 
 // say calls Say and returns the answer and who signed the trailer.
 func (c grpcClient) say(ctx context.Context, text string) (answer, by string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	reply, trailer := new(wrapperspb.StringValue), metadata.MD{}
 	err = c.Invoke(ctx, grpcSay, wrapperspb.String(text), reply, grpc.Trailer(&trailer))
@@ -125,7 +126,7 @@ func echoed(s grpc.ClientStream, n int) error {
 func TestE2EGRPC(t *testing.T) {
 	l := newLab(t)
 	plain, secure := freePort(t), freePort(t)
-	a, gaveUp := grpcApp(t, "a")
+	a, hangs := grpcApp(t, "a")
 	b, _ := grpcApp(t, "b")
 	want := simple(plain, a)
 	want.Frontends = append(want.Frontends, Frontend{Name: "secure", Mode: HTTP, Binds: []Bind{{loopback, secure}}, Default: "app",
@@ -163,9 +164,9 @@ func TestE2EGRPC(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		hung := make(chan error, 1)
 		go func() { _, _, err := c.say(ctx, "hang"); hung <- err }()
-		l.eventually("it hangs", func() bool { return queue(l, "app", "a").current > 0 })
+		l.hears("it hangs", hangs)
 		cancel()
-		<-gaveUp
+		l.hears("its caller gave up", hangs)
 		if err := <-hung; status.Code(err) != codes.Canceled {
 			t.Errorf("TLS %v: a cancelled call: %v", tls, err)
 		}
@@ -184,6 +185,19 @@ func TestE2EGRPC(t *testing.T) {
 	if seen["a"] != 10 || seen["b"] != 10 {
 		t.Errorf("one connection's calls went to %v, want half to each", seen)
 	}
+}
+
+// hears waits for what an application tells.
+func (l *lab) hears(what string, told <-chan string) {
+	l.t.Helper()
+	l.eventually(what, func() bool {
+		select {
+		case said := <-told:
+			return said == what
+		default:
+			return false
+		}
+	})
 }
 
 // drained reads a stream to its end, where nothing more is expected.

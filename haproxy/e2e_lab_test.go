@@ -100,9 +100,13 @@ func (l *lab) set(want Config) Change {
 	return change
 }
 
+// patience is how long a test waits for what is to come; only a test that
+// fails takes as long.
+const patience = 30 * time.Second
+
 func (l *lab) eventually(what string, is func() bool) {
 	l.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !is(); {
+	for deadline := time.Now().Add(patience); !is(); {
 		if time.Now().After(deadline) {
 			l.t.Fatalf("never: %s", what)
 		}
@@ -144,10 +148,12 @@ func simple(port uint16, servers ...Server) Config {
 	}
 }
 
+// fastBackend is a backend whose checks are frequent. Their interval is also
+// what a check may take: on a busy machine less would call the living dead.
 func fastBackend(name string, servers ...Server) *Backend {
 	servers = slices.Clone(servers)
 	slices.SortFunc(servers, func(a, b Server) int { return strings.Compare(a.Name, b.Name) })
-	return &Backend{Name: name, Mode: HTTP, Check: Check{Interval: 100 * time.Millisecond, Rise: 2, Fall: 2}, Servers: servers}
+	return &Backend{Name: name, Mode: HTTP, Check: Check{Interval: 500 * time.Millisecond, Rise: 2, Fall: 2}, Servers: servers}
 }
 
 // withServers is the same configuration with other servers in its first backend.
@@ -165,7 +171,7 @@ func fetch(port uint16, host, uri string, header ...string) (status int, body st
 		return 0, err.Error(), nil
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	request := "GET " + uri + " HTTP/1.1\r\nConnection: close\r\n"
 	if host != "-" {
 		request += "Host: " + host + "\r\n"

@@ -1,58 +1,19 @@
 package haproxy
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
-	"runtime"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
-	"github.com/vishvananda/netlink"
+	"github.com/vipilot/vipilot/internal/ownnet"
 )
 
-// ownNetwork is set in the process that TestMain starts.
-const ownNetwork = "VIPILOT_E2E_OWN_NETWORK"
-
-// TestMain runs the tests on the real HAProxy in a network namespace of their
-// own. There, no other program takes the ports that they use, and no client of
-// the tests does either: freePort stays below the ports the kernel gives.
-func TestMain(m *testing.M) {
-	if os.Getenv("VIPILOT_E2E") != "1" {
-		os.Exit(m.Run())
-	}
-	if os.Getenv(ownNetwork) == "" {
-		os.Exit(again())
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err == nil {
-		err = netlink.LinkSetUp(lo)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "loopback of the tests' network namespace:", err)
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
-
-// again runs this program in a network namespace of its own, which ends with
-// it; it gives the exit code.
-func again() int {
-	runtime.LockOSThread() // Pdeathsig looks at the thread
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Args[0], cmd.Env = os.Args[0], append(os.Environ(), ownNetwork+"=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	err := cmd.Run()
-	if ended := (*exec.ExitError)(nil); err != nil && !errors.As(err, &ended) {
-		fmt.Fprintln(os.Stderr, "network namespace for the tests (it needs root):", err)
-		return 1
-	}
-	return cmd.ProcessState.ExitCode()
-}
+// TestMain runs the tests on the real HAProxy in a network of their own. Clients
+// of the tests do not take each other's ports there either: freePort stays below
+// the ports the kernel gives.
+func TestMain(m *testing.M) { os.Exit(ownnet.Run(m)) }
 
 // firstPort and lastPort bound what freePort gives; freePorts begins above.
 const firstPort, lastPort = 10000, 20000

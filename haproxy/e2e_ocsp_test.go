@@ -22,7 +22,7 @@ import (
 // staple is the OCSP response that comes with TLS for name.
 func staple(t *testing.T, port uint16, ca *authority, name string) []byte {
 	t.Helper()
-	d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: &tls.Config{ServerName: name, RootCAs: ca.pool()}}
+	d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: patience}, Config: &tls.Config{ServerName: name, RootCAs: ca.pool()}}
 	conn, err := d.DialContext(t.Context(), "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		t.Fatal(err)

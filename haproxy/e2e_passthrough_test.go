@@ -37,7 +37,7 @@ func (c *caller) ask(from, name string) (status int, body, proto string, err err
 			return d.DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", c.port))
 		}}
 	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Timeout: 5 * time.Second, Transport: transport}).Get("https://" + name + "/")
+	resp, err := (&http.Client{Timeout: patience, Transport: transport}).Get("https://" + name + "/")
 	if err != nil {
 		return 0, "", "", err
 	}

@@ -38,16 +38,16 @@ func TestE2EPorts(t *testing.T) {
 	a, b := server("a", "127.0.0.2"), server("b", "127.0.0.3")
 	want := Config{MaxConn: 1000,
 		Frontends: []Frontend{{Name: "front", Mode: TCP, Binds: []Bind{{loopback, first}}, LastPort: first + 2, Default: "app"}},
-		Backends:  []*Backend{{Name: "app", Mode: TCP, Check: Check{Port: first + 1, Interval: 100 * time.Millisecond}, Servers: []Server{a}}},
+		Backends:  []*Backend{{Name: "app", Mode: TCP, Check: Check{Port: first + 1, Interval: 500 * time.Millisecond}, Servers: []Server{a}}},
 	}
 	l.set(want)
 	ask := func(port uint16) string {
-		conn, err := net.DialTimeout("tcp4", fmt.Sprintf("127.0.0.1:%d", port), 5*time.Second)
+		conn, err := net.DialTimeout("tcp4", fmt.Sprintf("127.0.0.1:%d", port), patience)
 		if err != nil {
 			return err.Error()
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(patience))
 		said, _ := io.ReadAll(conn)
 		return string(said)
 	}

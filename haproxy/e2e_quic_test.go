@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
@@ -70,7 +69,7 @@ func overHTTP3(t *testing.T, ca *authority, port uint16) {
 		},
 	}
 	defer transport.Close()
-	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: transport, Timeout: patience}
 	resp, err := client.Get("https://todo.example.net/x")
 	if err != nil {
 		t.Fatal(err)

@@ -43,16 +43,17 @@ func TestE2EReloadLosesNothing(t *testing.T) {
 		if i%2 == 0 {
 			want.Frontends = append(want.Frontends, Frontend{Name: "other", Mode: HTTP, Binds: []Bind{{loopback, other}}, Default: "app"})
 		}
-		began := time.Now()
+		before, began := requests.Load(), time.Now()
 		change, err := l.Set(t.Context(), want)
 		if err != nil || change.Kind != Reload || !strings.Contains(change.Cause, "frontend other") {
 			t.Errorf("%+v, %v", change, err)
 		}
 		t.Logf("reload took %v (%s)", time.Since(began), change.Cause)
+		l.eventually("requests after the reload", func() bool { return requests.Load() > before+20 })
 	}
 	cancel()
 	clients.Wait()
-	if failures.Load() > 0 || requests.Load() < 100 {
+	if failures.Load() > 0 {
 		t.Errorf("%d of %d requests failed", failures.Load(), requests.Load())
 	}
 	if s := l.Status(); s.Reloads != 5 {
@@ -167,7 +168,7 @@ func slowApp(t *testing.T, name string) (s Server, release chan struct{}) {
 // is bounded.
 func TestE2EOldWorkerEnds(t *testing.T) {
 	l := newLab(t)
-	l.opts.HardStop = time.Second
+	l.opts.HardStop = 3 * time.Second
 	l.HAProxy = New(l.opts)
 	l.run()
 	port, other := freePort(t), freePort(t)

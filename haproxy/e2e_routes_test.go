@@ -172,7 +172,7 @@ func TestE2EServerNameRouting(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(3 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	fmt.Fprint(conn, "GET / HTTP/1.1\r\n\r\n")
 	if n, err := io.Copy(io.Discard, conn); n > 0 || (err != nil && strings.Contains(err.Error(), "timeout")) {
 		t.Errorf("something that is not TLS: %d bytes, %v", n, err)

@@ -59,7 +59,7 @@ func send(t *testing.T, port uint16, request string) (int, string, http.Header) 
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	_, _ = io.WriteString(conn, request) // HAProxy may answer before it has read all
 	return readResponse(conn)
 }
@@ -311,7 +311,7 @@ func TestE2EHTTP2(t *testing.T) {
 	if change := l.set(c); change.Kind != Runtime {
 		t.Errorf("a server: %+v", change)
 	}
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	ask := func(body io.Reader) (int, string) {
 		request, _ := http.NewRequest("POST", fmt.Sprintf("https://127.0.0.1:%d/x", port), body)
 		request.Host = "a.test"

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// within fails unless got of n is what a chance of percent gives, by four
-// standard deviations.
+// within fails unless got of n is what a chance of percent gives, by six
+// standard deviations: chance alone is outside once in some ten million times.
 func within(t *testing.T, what string, got, n, percent int) {
 	t.Helper()
 	p := float64(percent) / 100
 	mean, deviation := float64(n)*p, math.Sqrt(float64(n)*p*(1-p))
-	t.Logf("%s: %d of %d, wanted %.0f ± %.0f", what, got, n, mean, 4*deviation)
-	if math.Abs(float64(got)-mean) > 4*deviation {
-		t.Errorf("%s: %d of %d, wanted %.0f ± %.0f", what, got, n, mean, 4*deviation)
+	t.Logf("%s: %d of %d, wanted %.0f ± %.0f", what, got, n, mean, 6*deviation)
+	if math.Abs(float64(got)-mean) > 6*deviation {
+		t.Errorf("%s: %d of %d, wanted %.0f ± %.0f", what, got, n, mean, 6*deviation)
 	}
 }
 

@@ -222,14 +222,14 @@ func TestE2ETierRefuses(t *testing.T) {
 // knock opens a connection to the tier and asks for a page.
 func (s *tiers) knock(from, header, sni string) error {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	conn, err := dialer.DialContext(ctx, "tcp4", s.port.String())
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	inner := tls.Client(conn, &tls.Config{ServerName: sni, InsecureSkipVerify: true})
 	_, err = io.WriteString(conn, header)
 	if err = cmp.Or(err, inner.HandshakeContext(ctx)); err != nil {

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // visitor is a client that speaks TLS to one port, whatever the host.
@@ -25,7 +24,7 @@ type visitor struct {
 }
 
 func (v *visitor) client() *http.Client {
-	return &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{
+	return &http.Client{Timeout: patience, Transport: &http.Transport{
 		DisableKeepAlives: !v.keepAlive, TLSClientConfig: v.Config.Clone(), ForceAttemptHTTP2: !v.noHTTP2,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", v.port))

@@ -58,7 +58,7 @@ func TestE2EHealthFeed(t *testing.T) {
 	n.Close()
 	began := time.Now()
 	l.eventually("a is down", func() bool { return l.Servers().Of("app", "a") == Down })
-	t.Logf("down known after %v (checks every 100 ms, fall 2)", time.Since(began))
+	t.Logf("down known after %v (checks every 500 ms, fall 2)", time.Since(began))
 	select {
 	case <-l.Health():
 	default:

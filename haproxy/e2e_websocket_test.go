@@ -84,7 +84,7 @@ func dialWebSocket(t *testing.T, port uint16) socket {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	fmt.Fprint(conn, "GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	reader := bufio.NewReader(conn)
 	response, err := http.ReadResponse(reader, nil)
@@ -141,7 +141,7 @@ func dialWebSocketH2(t *testing.T, port uint16) socket {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	s := &stream{Framer: http2.NewFramer(conn, conn), Conn: conn}
 	s.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	var block bytes.Buffer
@@ -242,7 +242,7 @@ func TestE2EDrainEndsSessions(t *testing.T) {
 	a, b := webSockets(t, "a"), webSockets(t, "b")
 	want := simple(port, a)
 	none := 0
-	want.Backends[0].Retries, want.Backends[0].Connect, want.Backends[0].Drain = &none, 10*time.Millisecond, 3*time.Second
+	want.Backends[0].Retries, want.Backends[0].Connect, want.Backends[0].Drain = &none, time.Second, 5*time.Second
 	l.set(want)
 	s := dialWebSocket(t, port)
 	left := time.Now()
@@ -263,8 +263,8 @@ func TestE2EDrainEndsSessions(t *testing.T) {
 	if err := s.ended(); err != nil {
 		t.Error(err)
 	}
-	if lasted := time.Since(left); lasted < 3*time.Second {
-		t.Errorf("the session was cut after %v, its service gives it 3s", lasted)
+	if lasted := time.Since(left); lasted < 5*time.Second {
+		t.Errorf("the session was cut after %v, its service gives it 5s", lasted)
 	}
 	l.eventually("the server is removed", func() bool {
 		_, list, err := l.showServers(t.Context(), "app")
