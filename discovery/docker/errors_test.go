@@ -130,7 +130,7 @@ func TestNew(t *testing.T) {
 // words that nobody has a hint for.
 func TestSSHProgram(t *testing.T) {
 	dir := t.TempDir()
-	script := "#!/bin/sh\nfor a in \"$@\"; do echo \"$a\"; done >" + dir + "/args\nprintf 'first\\nsome \\033[31m odd\\n' >&2\nexit 255\n"
+	script := "#!/bin/sh\nfor a in \"$@\"; do echo \"$a\"; done >>" + dir + "/args\nprintf 'first\\nsome \\033[31m odd\\n' >&2\nexit 255\n"
 	if err := os.WriteFile(dir+"/ssh", []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -372,9 +372,26 @@ func (w *watcher) until(want string) discovery.Snapshot {
 	return w.untilIs(want, func(s discovery.Snapshot) bool { return states(s) == want })
 }
 
+// longest is how long a test waits for what is to come; only a test that
+// fails takes as long.
+const longest = time.Minute
+
+// news takes what comes within a time, until it is good, if that is not so already.
+func (w *watcher) news(within time.Duration, good func(discovery.Snapshot) bool) {
+	w.t.Helper()
+	for end := time.After(within); !good(w.last); {
+		select {
+		case w.last = <-w.out:
+			checkSnapshot(w.t, w.last)
+		case <-end:
+			return
+		}
+	}
+}
+
 func (w *watcher) untilIs(what string, ok func(discovery.Snapshot) bool) discovery.Snapshot {
 	w.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(longest)
 	for {
 		select {
 		case w.last = <-w.out:

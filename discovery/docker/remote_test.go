@@ -163,7 +163,7 @@ func TestRealTLS(t *testing.T) {
 // await waits until the engine answers.
 func (l *lab) await() {
 	l.t.Helper()
-	l.run("sh", "-c", "for i in $(seq 200); do docker -H "+l.url()+" version >/dev/null 2>&1 && exit; sleep 0.1; done; exit 1")
+	l.run("sh", "-c", "for i in $(seq 600); do docker -H "+l.url()+" version >/dev/null 2>&1 && exit; sleep 0.1; done; exit 1")
 }
 
 // sshd starts one in the namespace, with a private /run, on a port. env is what its sessions get.
@@ -186,14 +186,19 @@ func (l *lab) sshd(port int, env string) {
 			l.t.Logf("sshd: %s", log)
 		}
 	})
-	l.run("sh", "-c", fmt.Sprintf("for i in $(seq 100); do ssh-keyscan -p %d %s 2>/dev/null | grep -q . && exit; sleep 0.05; done; exit 1", port, thereAddress))
+	l.run("sh", "-c", fmt.Sprintf("for i in $(seq 400); do ssh-keyscan -p %d %s 2>/dev/null | grep -q . && exit; sleep 0.05; done; exit 1", port, thereAddress))
 }
 
-// ssh writes an ssh program that reads these files and nothing of the machine's user.
+// ssh writes an ssh program that reads these files and nothing of the machine's
+// user, and knows hosts by /etc/hosts alone: no name server keeps it waiting.
 func (l *lab) ssh(name, key, knownHosts string) string {
 	l.t.Helper()
 	program := filepath.Join(l.dir, name)
-	script := fmt.Sprintf("#!/bin/sh\nexec ssh -F none -o IdentityFile=%s/%s -o IdentitiesOnly=yes -o IdentityAgent=none -o GlobalKnownHostsFile=/dev/null -o UserKnownHostsFile=%[1]s/%[3]s \"$@\"\n", l.dir, key, knownHosts)
+	names := filepath.Join(l.dir, "nsswitch.conf")
+	if err := os.WriteFile(names, []byte("passwd: files\ngroup: files\nhosts: files\n"), 0o644); err != nil {
+		l.t.Fatal(err)
+	}
+	script := fmt.Sprintf("#!/bin/sh\nexec unshare --mount sh -c 'mount --bind "+names+" /etc/nsswitch.conf && exec ssh -F none \"$@\"' ssh -o IdentityFile=%s/%s -o IdentitiesOnly=yes -o IdentityAgent=none -o GlobalKnownHostsFile=/dev/null -o UserKnownHostsFile=%[1]s/%[3]s \"$@\"\n", l.dir, key, knownHosts)
 	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
 		l.t.Fatal(err)
 	}
@@ -267,7 +272,7 @@ func TestRealSSH(t *testing.T) {
 // ended waits until no process of the lab's ssh client is left.
 func (l *lab) ended(what string) {
 	l.t.Helper()
-	script := "for i in $(seq 100); do pgrep -f -- '^ssh -F none -o IdentityFile=" + l.dir + "' >/dev/null || exit 0; sleep 0.1; done; exit 1"
+	script := "for i in $(seq 300); do pgrep -f -- '^ssh -F none -o IdentityFile=" + l.dir + "' >/dev/null || exit 0; sleep 0.1; done; exit 1"
 	if err := exec.Command("sh", "-c", script).Run(); err != nil {
 		l.t.Errorf("%s lives on", what)
 	}
