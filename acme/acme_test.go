@@ -78,7 +78,7 @@ func (n *node) want(issuer Issuer, hosts ...string) {
 // await waits until what the node has for a host is good.
 func (n *node) await(host, what string, good func(Certificate) bool) Certificate {
 	n.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		c := n.Certificates()[Key{"pebble", host}]
 		if good(c) {

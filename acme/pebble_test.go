@@ -168,7 +168,7 @@ func (f *front) forward(w http.ResponseWriter, r *http.Request) {
 	f.nodes = append(f.nodes[1:], node)
 	f.asked[node]++
 	f.mu.Unlock()
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", node)
 	}}}
 	out, _ := http.NewRequestWithContext(r.Context(), r.Method, "http://node"+r.URL.Path, nil)

@@ -69,7 +69,7 @@ func TestWatchHands(t *testing.T) {
 		n := i + 2
 		c.do(n)
 		want := "10.77.0." + strconv.Itoa(n)
-		deadline := time.After(10 * time.Second) // far less than the patrol
+		deadline := time.After(patience)
 		for got := ""; got != want; {
 			select {
 			case <-changed:

@@ -22,12 +22,12 @@ func TestStartAdoptStop(t *testing.T) {
 	if adopted.PID != p.PID || adopted.StartTime != p.StartTime {
 		t.Fatalf("adopted %+v, started %+v", adopted, p)
 	}
-	if err := adopted.Stop(syscall.SIGTERM, 5*time.Second); err != nil {
+	if err := adopted.Stop(syscall.SIGTERM, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case <-p.Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("the starter was not told of the end")
 	}
 	if _, err := Adopt(record); !errors.Is(err, ErrNotRunning) {
