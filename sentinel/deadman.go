@@ -69,7 +69,7 @@ func guardTrack(trackFile string, pipe *os.File, silence time.Duration, of estat
 		return fmt.Errorf("guard track file: %w", err)
 	}
 	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+	if err := again(func() error { return syscall.Flock(int(lock.Fd()), syscall.LOCK_EX) }); err != nil {
 		return fmt.Errorf("guard track file: %w", err)
 	}
 	_, _ = pipe.Write([]byte{armed}) // fails when the sentinel is dead already: the read tells

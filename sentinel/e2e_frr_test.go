@@ -61,34 +61,27 @@ func TestE2EFRRGate(t *testing.T) {
 		RouterID: netip.MustParseAddr(routingtest.Node), Area: netip.MustParseAddr("0.0.0.0"), HelloInterval: time.Second, DeadInterval: 4 * time.Second,
 		Interfaces: []routing.OSPFInterface{{Name: "eth0"}}, Prefixes: []routing.Prefix{{Prefix: netip.MustParsePrefix(vip + "/32"), VIP: "v", WhileHeld: true}},
 	}}}
-	if _, err := b.client.Set(t.Context(), want); err != nil {
-		t.Fatal(err)
-	}
+	b.set(want)
 	routed := func() bool { return l.HasRouteBy("ospf", vip) }
 	routingtest.Run(t, "ip addr add "+vip+"/32 dev eth0")
-	l.Eventually("route", slow, routed)
+	l.Eventually("route", routed)
 	t.Cleanup(func() { s, _ := b.client.State(); t.Logf("state: %+v", s) })
-	l.Eventually("state", slow, func() bool {
-		s, ok := b.client.State()
-		return ok && len(s.Announced) == 1 && len(s.Neighbors) == 1 && s.FRR["ospfd"].PID > 0
+	b.state("what FRR does", func(s remote.State) bool {
+		return len(s.Announced) == 1 && len(s.Neighbors) == 1 && s.FRR["ospfd"].PID > 0
 	})
 	b.cancel() // the controller is dead from here on
 	routingtest.Run(t, "ip addr del "+vip+"/32 dev eth0")
-	t.Logf("election lost: no route after %s", l.Eventually("no route", quick, func() bool { return !routed() }))
+	t.Logf("election lost: no route after %s", l.Eventually("no route", func() bool { return !routed() }))
 	routingtest.Run(t, "ip addr add "+vip+"/32 dev eth0")
-	t.Logf("election won: route after %s", l.Eventually("route", quick, routed))
-	_ = syscall.Kill(b.client.Status().PID, syscall.SIGKILL)
-	t.Logf("sentinel dead: no route after %s", l.Eventually("no route", quick, func() bool { return !routed() }))
+	t.Logf("election won: route after %s", l.Eventually("route", routed))
+	routingtest.Kill(t, b.client.Status().PID, syscall.SIGKILL)
+	t.Logf("sentinel dead: no route after %s", l.Eventually("no route", func() bool { return !routed() }))
 	b.connect()
-	if _, err := b.client.Set(t.Context(), want); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("another sentinel: route after %s", l.Eventually("route", slow, routed))
+	b.set(want)
+	t.Logf("another sentinel: route after %s", l.Eventually("route", routed))
 	b.cancel()
-	if err := syscall.Kill(b.gate.PID, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("HAProxy dead: no route after %s", l.Eventually("no route", quick, func() bool { return !routed() }))
+	routingtest.Kill(t, b.gate.PID, syscall.SIGKILL)
+	t.Logf("HAProxy dead: no route after %s", l.Eventually("no route", func() bool { return !routed() }))
 }
 
 // TestE2EBFDBesideGoBGP: the router watches GoBGP's session with our bfdd.
@@ -98,29 +91,27 @@ func TestE2EBFDBesideGoBGP(t *testing.T) {
  no bgp ebgp-requires-policy
  neighbor 10.77.30.1 remote-as 65010
  neighbor 10.77.30.1 ttl-security hops 1
- neighbor 10.77.30.1 bfd 3 100 100
+ neighbor 10.77.30.1 bfd 3 300 300
 `})
 	if b == nil {
 		return
 	}
 	l := b.Lab
 	want := b.want()
-	want.Routing.Peers[0].BFD = routing.BFD{Interval: 100 * time.Millisecond, Multiplier: 3}
+	want.Routing.Peers[0].BFD = routing.BFD{Interval: 300 * time.Millisecond, Multiplier: 3}
 	want.Routing.Peers[0].TTLSecurity = true
-	if _, err := b.client.Set(t.Context(), want); err != nil {
-		t.Fatal(err)
-	}
+	b.set(want)
 	t.Cleanup(func() {
 		s, _ := b.client.State()
 		t.Logf("state: %+v\n%s", s, l.Ask("show bfd peers"))
 	})
-	l.Eventually("route", slow, func() bool { return l.HasRoute(fixed) })
-	took := l.Eventually("BFD up", slow, func() bool { s, _ := b.client.State(); return s.Peers["edge"].BFD == "up" })
+	l.Eventually("route", func() bool { return l.HasRoute(fixed) })
+	took := l.Eventually("BFD up", func() bool { s, _ := b.client.State(); return s.Peers["edge"].BFD == "up" })
 	t.Logf("BFD up after %s", took)
 	state, _ := b.client.State()
 	for _, pid := range []int{state.FRR["bfdd"].PID, state.PID} { // the node hangs; its wire stays
-		_ = syscall.Kill(pid, syscall.SIGSTOP)
+		routingtest.Kill(t, pid, syscall.SIGSTOP)
 		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
 	}
-	t.Logf("node silent: no route after %s", l.Eventually("no route", slow, func() bool { return !l.HasRoute(fixed) }))
+	t.Logf("node silent: no route after %s", l.Eventually("no route", func() bool { return !l.HasRoute(fixed) }))
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vipilot/vipilot/routing"
+	"github.com/vipilot/vipilot/routing/remote"
 	"github.com/vipilot/vipilot/routing/routingtest"
 )
 
@@ -46,7 +47,7 @@ func (b *bench) keeps(what string, f func()) {
 // another waits until a sentinel other than pid has its sessions.
 func (b *bench) another(pid int) {
 	b.t.Helper()
-	took := b.Eventually("another sentinel", slow, func() bool {
+	took := b.Eventually("another sentinel", func() bool {
 		s, ok := b.client.State()
 		return ok && s.PID != pid && s.Peers["edge"].State == "established" && len(s.Announced) > 0
 	})
@@ -63,22 +64,17 @@ func TestE2EHandOver(t *testing.T) {
 	routingtest.Run(t, "ip addr add "+vip+"/32 dev lo")
 	want := b.want()
 	want.SpeakerTrackFile = filepath.Join(b.dir, "speaker.track")
-	if _, err := b.client.Set(t.Context(), want); err != nil {
-		t.Fatal(err)
-	}
-	b.route("start", vip, true, slow)
+	b.set(want)
+	b.route("start", vip, true)
 	first := b.client.Status().PID
 	if err := b.client.Replace(t.Context()); err == nil || !strings.Contains(err.Error(), "graceful_restart is off: drain the node") || b.client.Status().PID != first {
 		t.Errorf("without graceful restart: %v, sentinel %d and then %d", err, first, b.client.Status().PID)
 	}
 
-	want.Routing.GracefulRestart = 20 * time.Second
-	if _, err := b.client.Set(t.Context(), want); err != nil {
-		t.Fatal(err)
-	}
-	b.Eventually("graceful restart agreed", slow, func() bool {
-		s, ok := b.client.State()
-		return ok && s.Peers["edge"].KeepsRoutes && s.Stays == "" && !s.Deaf && b.HasRoute(vip)
+	want.Routing.GracefulRestart = time.Minute
+	b.set(want)
+	b.state("graceful restart agreed", func(s remote.State) bool {
+		return s.Peers["edge"].KeepsRoutes && s.Stays == "" && !s.Deaf && b.HasRoute(vip)
 	})
 	b.keeps("hand-over", func() {
 		if err := b.client.Replace(t.Context()); err != nil {
@@ -88,11 +84,9 @@ func TestE2EHandOver(t *testing.T) {
 		time.Sleep(time.Second) // the router's stale timer and End-of-RIB
 	})
 	b.cancel() // the controller is dead; the next sentinel still watches
-	_ = syscall.Kill(b.gate.PID, syscall.SIGKILL)
-	b.route("HAProxy kill -9", vip, false, quick)
-	if b.track() != "1" {
-		t.Errorf("track file %q", b.track())
-	}
+	routingtest.Kill(t, b.gate.PID, syscall.SIGKILL)
+	b.route("HAProxy kill -9", vip, false)
+	b.Eventually("track file", func() bool { return b.track() == "1" })
 }
 
 // TestE2EHandOverToNobody: where no next sentinel comes, the node fails safe.
@@ -103,15 +97,13 @@ func TestE2EHandOverToNobody(t *testing.T) {
 	}
 	want := b.want()
 	want.Routing.Prefixes = nil // with nothing to lose it hands over at once
-	if _, err := b.client.Set(t.Context(), want); err != nil {
-		t.Fatal(err)
-	}
-	b.Eventually("track file", slow, func() bool { return b.track() == "0" })
+	b.set(want)
+	b.Eventually("track file", func() bool { return b.track() == "0" })
 	b.cancel()
 	if err := HandOver(t.Context(), b.dir); err != nil {
 		t.Fatal(err)
 	}
-	took := b.Eventually("fault", slow, func() bool { return b.track() == "1" })
+	took := b.Eventually("fault", func() bool { return b.track() == "1" })
 	t.Logf("nobody followed: fault after %s", took)
 }
 
@@ -137,12 +129,10 @@ func TestE2EFRRWithoutSentinel(t *testing.T) {
 	routingtest.Run(t, "ip addr add "+vip+"/32 dev lo") // anycast: it stays whatever happens
 	want := b.want()
 	want.Routing = b.frrWant()
-	if _, err := b.client.Set(t.Context(), want); err != nil {
-		t.Fatal(err)
-	}
-	b.route("start", vip, true, slow)
+	b.set(want)
+	b.route("start", vip, true)
 	first := b.client.Status().PID
-	b.Eventually("state", slow, func() bool { s, ok := b.client.State(); return ok && s.Peers["edge"].State == "established" })
+	b.state("session", func(s remote.State) bool { return s.Peers["edge"].State == "established" })
 	b.keeps("hand-over", func() {
 		if err := b.client.Replace(t.Context()); err != nil {
 			t.Error(err)
@@ -154,28 +144,22 @@ func TestE2EFRRWithoutSentinel(t *testing.T) {
 	second := b.client.Status().PID
 	state, _ := b.client.State()
 	b.cancel()
-	_ = syscall.Kill(second, syscall.SIGKILL)
-	b.route("sentinel kill -9", vip, false, quick)
+	routingtest.Kill(t, second, syscall.SIGKILL)
+	b.route("sentinel kill -9", vip, false)
 	if p := state.FRR["bgpd"].PID; p == 0 || syscall.Kill(p, 0) != nil {
 		t.Errorf("bgpd (%d) is gone, its sessions with it", p)
 	}
 	b.connect()
-	if _, err := b.client.Set(t.Context(), want); err != nil {
-		t.Fatal(err)
-	}
-	b.route("next sentinel", vip, true, slow)
+	b.set(want)
+	b.route("next sentinel", vip, true)
 
 	// One that hangs is killed by its dead man's switch, which then withdraws.
 	hung := b.client.Status().PID
 	b.cancel()
-	_ = syscall.Kill(hung, syscall.SIGSTOP)
-	b.route("sentinel hangs", vip, false, slow)
+	routingtest.Kill(t, hung, syscall.SIGSTOP)
+	b.route("sentinel hangs", vip, false)
 	b.connect()
-	if _, err := b.client.Set(t.Context(), want); err != nil {
-		t.Fatal(err)
-	}
-	b.route("another sentinel", vip, true, slow)
-	if s, ok := b.client.State(); !ok || s.FRR["bgpd"].PID != state.FRR["bgpd"].PID {
-		t.Errorf("bgpd is another process: %+v", s.FRR)
-	}
+	b.set(want)
+	b.route("another sentinel", vip, true)
+	b.state("that bgpd is the same", func(s remote.State) bool { return s.FRR["bgpd"].PID == state.FRR["bgpd"].PID })
 }

@@ -36,13 +36,11 @@ func TestE2EStandby(t *testing.T) {
 	declare := func(med *uint32, by routing.Standby) {
 		t.Helper()
 		want.Routing.Prefixes[1].MED, want.Routing.Prefixes[1].Standby = med, &by
-		if _, err := b.client.Set(t.Context(), want); err != nil {
-			t.Fatal(err)
-		}
+		b.set(want)
 	}
 	is := func(what string, med int, path string) {
 		t.Helper()
-		took := b.Eventually(what, slow, func() bool { m, p := b.told(); return m == med && p == path })
+		took := b.Eventually(what, func() bool { m, p := b.told(); return m == med && p == path })
 		t.Logf("%s after %s", what, took)
 	}
 	declare(&holder, routing.Standby{MED: &standby})
@@ -53,6 +51,6 @@ func TestE2EStandby(t *testing.T) {
 	is("the master by AS path", 0, "65010")
 	routingtest.Run(t, "ip addr del "+vip+"/32 dev eth0")
 	is("a backup by AS path", 0, "65010 65010 65010 65010")
-	_ = syscall.Kill(b.gate.PID, syscall.SIGKILL)
+	routingtest.Kill(t, b.gate.PID, syscall.SIGKILL)
 	is("HAProxy dead, no path", -1, "")
 }

@@ -51,13 +51,13 @@ func TestE2EBGP(t *testing.T) {
 	want := wantBGP("203.0.113.10/32", "203.0.113.11/32", "2001:db8::10/128")
 	want.Prefixes[0].MED, want.Prefixes[0].Prepend, want.Prefixes[0].Communities = &med, 2, []string{"65010:100", "65010:1:2"}
 	keep(t, l, s, want)
-	up := func() bool {
-		p := s.Peers()
-		return p["edge"].State == "established" && p["six"].State == "established"
+	stands := func(peer string) func() bool {
+		return func() bool { return s.Peers()[peer].State == "established" }
 	}
-	t.Logf("established after %s", l.Eventually("established", 30*time.Second, up))
+	up := func() bool { return stands("edge")() && stands("six")() }
+	t.Logf("established after %s", l.Eventually("established", up))
 	for _, p := range []string{"203.0.113.10", "203.0.113.11", "2001:db8::10"} {
-		l.Eventually(p, 10*time.Second, func() bool { return l.HasRoute(p) })
+		l.Eventually(p, func() bool { return l.HasRoute(p) })
 	}
 	seen := l.Ask("show bgp ipv4 unicast 203.0.113.10/32 json")
 	for _, want := range []string{"65010:100", "65010:1:2", `"metric":77`, "65010 65010 65010"} {
@@ -68,7 +68,7 @@ func TestE2EBGP(t *testing.T) {
 	if learned := routingtest.Run(t, "ip route show proto bgp"); learned != "" {
 		t.Errorf("the node learned %q", learned)
 	}
-	edge, six := l.Establishments(routingtest.Node), l.Establishments(routingtest.Node6) // a router may close what both began at once
+	edge, six := l.Established(routingtest.Node, stands("edge")), l.Established(routingtest.Node6, stands("six"))
 	// An attribute, a prefix, what is added for a peer: no session is touched.
 	low := uint32(5)
 	want.Prefixes = pfx("203.0.113.10/32", "2001:db8::10/128")
@@ -76,7 +76,7 @@ func TestE2EBGP(t *testing.T) {
 	want.Peers = slices.Clone(want.Peers)
 	want.Peers[0].Export = routing.Export{Prepend: 1, MED: 10, Communities: []string{"65010:7"}}
 	keep(t, l, s, want)
-	took := l.Eventually("new attributes", 10*time.Second, func() bool {
+	took := l.Eventually("new attributes", func() bool {
 		seen := l.Ask("show bgp ipv4 unicast 203.0.113.10/32 json")
 		return strings.Contains(seen, `"metric":15`) && strings.Contains(seen, "65010:7") && !l.HasRoute("203.0.113.11")
 	})
@@ -88,18 +88,22 @@ func TestE2EBGP(t *testing.T) {
 	want.Peers = slices.Clone(want.Peers) // what Set was given is not ours to change
 	want.Peers[1].HoldTime = 12 * time.Second
 	keep(t, l, s, want)
-	took = l.Eventually("six again", 20*time.Second, func() bool { return l.Establishments(routingtest.Node6) > six && up() })
+	took = l.Eventually("six again", func() bool { return l.Establishments(routingtest.Node6) > six && up() })
 	t.Logf("another hold time: that session again after %s", took)
 	if l.Establishments(routingtest.Node) != edge {
 		t.Error("edge was touched")
 	}
 	pid := pidOf(t, s, "bgpd")
 	follow(t, s, func() routing.Config { return want })
-	_ = syscall.Kill(pid, syscall.SIGKILL)
+	routingtest.Kill(t, pid, syscall.SIGKILL)
 	mute := func() bool { bgp, _ := s.Mute(); return bgp }
-	l.Eventually("it says so", 5*time.Second, mute)
-	t.Logf("bgpd killed: gone after %s", l.Eventually("gone", 5*time.Second, func() bool { return !l.HasRoute("203.0.113.10") }))
-	t.Logf("back after %s", l.Eventually("back", 30*time.Second, func() bool { return l.HasRoute("203.0.113.10") && l.HasRoute("2001:db8::10") && !mute() }))
+	said, gone := false, false // neither lasts
+	took = l.Eventually("it says so, and the route goes", func() bool {
+		said, gone = said || mute(), gone || !l.HasRoute("203.0.113.10")
+		return said && gone
+	})
+	t.Logf("bgpd killed: gone after %s", took)
+	t.Logf("back after %s", l.Eventually("back", func() bool { return l.HasRoute("203.0.113.10") && l.HasRoute("2001:db8::10") && !mute() }))
 }
 
 func TestE2EBGPSecurity(t *testing.T) {
@@ -117,7 +121,7 @@ func TestE2EBGPSecurity(t *testing.T) {
 		change(&p)
 		want.Peers = []routing.Peer{p}
 		keep(t, l, s, want)
-		took := l.Eventually(text, 20*time.Second, func() bool {
+		took := l.Eventually(text, func() bool {
 			p := s.Peers()["edge"]
 			return p.State != "" && strings.Contains(p.Error+p.State, text)
 		})
@@ -135,14 +139,19 @@ func TestE2EBFD(t *testing.T) {
 	if l == nil {
 		return
 	}
-	l.StartDaemons(routerBGP(" neighbor 10.77.30.1 bfd 3 100 100\n neighbor 2001:db8:30::1 bfd 3 100 100\n"))
+	lines := ""
+	for _, node := range []string{routingtest.Node, routingtest.Node6} {
+		lines += " neighbor " + node + " bfd 3 300 300\n neighbor " + node + " timers 100 300\n"
+	}
+	l.StartDaemons(routerBGP(lines))
 	s := e2eSpeaker(t, runDir(t))
 	want := wantBGP("203.0.113.10/32")
 	for i := range want.Peers {
-		want.Peers[i].BFD = routing.BFD{Interval: 100 * time.Millisecond, Multiplier: 3}
+		want.Peers[i].BFD = routing.BFD{Interval: 300 * time.Millisecond, Multiplier: 3}
+		want.Peers[i].HoldTime = 5 * time.Minute // longer than anybody waits here
 	}
 	keep(t, l, s, want)
-	l.Eventually("route and BFD", 30*time.Second, func() bool {
+	l.Eventually("route and BFD", func() bool {
 		p := s.Peers()
 		return l.HasRoute("203.0.113.10") && p["edge"].BFD == "up" && p["six"].BFD == "up"
 	})
@@ -150,13 +159,13 @@ func TestE2EBFD(t *testing.T) {
 	stopped := make(map[string]int)
 	for _, name := range []string{"bfdd", "bgpd"} { // a node that hangs: the wire stays, nothing is said
 		stopped[name] = pidOf(t, s, name)
-		_ = syscall.Kill(stopped[name], syscall.SIGSTOP)
+		routingtest.Kill(t, stopped[name], syscall.SIGSTOP)
 		t.Cleanup(func() { _ = syscall.Kill(stopped[name], syscall.SIGCONT) })
 	}
-	took := l.Eventually("no route", 9*time.Second, func() bool { return !l.HasRoute("203.0.113.10") })
+	took := l.Eventually("no route", func() bool { return !l.HasRoute("203.0.113.10") })
 	t.Logf("node silent: route gone after %s", took)
 	for _, name := range []string{"bfdd", "bgpd"} {
 		_ = syscall.Kill(stopped[name], syscall.SIGCONT)
 	}
-	t.Logf("node back: route after %s", l.Eventually("route", 20*time.Second, func() bool { return l.HasRoute("203.0.113.10") }))
+	t.Logf("node back: route after %s", l.Eventually("route", func() bool { return l.HasRoute("203.0.113.10") }))
 }

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vipilot/vipilot/routing"
 	"github.com/vipilot/vipilot/routing/routingtest"
@@ -23,8 +22,8 @@ func TestE2EFar(t *testing.T) {
 	want.Prefixes[0].LocalPreference = 300
 	want.Peers = []routing.Peer{{Name: "far", Address: addr(routingtest.FarRouter), ASN: routingtest.Peer, LocalAddress: addr(routingtest.FarNode), Multihop: 3}}
 	keep(t, l, s, want)
-	l.Eventually("established", 30*time.Second, func() bool { return s.Peers()["far"].State == "established" })
-	l.Eventually("route", 10*time.Second, func() bool { return l.HasRoute("203.0.113.10") })
+	l.Eventually("established", func() bool { return s.Peers()["far"].State == "established" })
+	l.Eventually("route", func() bool { return l.HasRoute("203.0.113.10") })
 	said := l.Ask("show bgp ipv4 unicast 203.0.113.10/32 json")
 	if !strings.Contains(said, `"peerId":"`+routingtest.FarNode+`"`) || strings.Contains(said, "locPrf") {
 		t.Errorf("the router has\n%s", said)
@@ -44,15 +43,15 @@ func TestE2EInternal(t *testing.T) {
 	want.ASN, want.Peers, want.Prefixes[0].LocalPreference = routingtest.Peer, want.Peers[:1], 300
 	keep(t, l, s, want)
 	for address, preference := range map[string]string{"203.0.113.10/32": `"locPrf":300`, "203.0.113.11/32": `"locPrf":100`} {
-		l.Eventually(preference, 30*time.Second, func() bool {
+		l.Eventually(preference, func() bool {
 			return strings.Contains(l.Ask("show bgp ipv4 unicast "+address+" json"), preference)
 		})
 	}
-	before := l.Establishments(routingtest.Node)
+	before := l.Established(routingtest.Node, func() bool { return s.Peers()["edge"].State == "established" })
 	want.Peers = slices.Clone(want.Peers)
 	want.Peers[0].Export.LocalPreference = 222
 	keep(t, l, s, want)
-	l.Eventually("222", 10*time.Second, func() bool {
+	l.Eventually("222", func() bool {
 		return strings.Contains(l.Ask("show bgp ipv4 unicast 203.0.113.11/32 json"), `"locPrf":222`)
 	})
 	if now := l.Establishments(routingtest.Node); now != before {

@@ -38,7 +38,7 @@ func e2eSpeaker(t *testing.T, dir string) *Speaker {
 // keep calls Set as the sentinel does, until it is settled.
 func keep(t *testing.T, l *routingtest.Lab, s *Speaker, want routing.Config) time.Duration {
 	t.Helper()
-	return l.Eventually("settled", 20*time.Second, func() bool {
+	return l.Eventually("settled", func() bool {
 		if _, err := s.Set(t.Context(), want); err != nil {
 			t.Logf("Set: %v", err)
 			time.Sleep(100 * time.Millisecond)
@@ -109,7 +109,7 @@ func TestE2EOSPF(t *testing.T) {
 	t.Logf("FRR started and told after %s", keep(t, l, s, want))
 	has := func(p string) func() bool { return func() bool { return l.HasRouteBy("ospf", p) } }
 	hasNot := func(p string) func() bool { return func() bool { return !l.HasRouteBy("ospf", p) } }
-	l.Eventually("neighbors full", 30*time.Second, func() bool {
+	l.Eventually("neighbors full", func() bool {
 		full := 0
 		for _, n := range s.Neighbors() {
 			if n.State == "full" {
@@ -120,7 +120,7 @@ func TestE2EOSPF(t *testing.T) {
 	})
 	t.Logf("neighbors: %+v", s.Neighbors())
 	for daemon, question := range map[string]string{"ospfd": "show ip ospf route", "ospf6d": "show ipv6 ospf6 route"} {
-		l.Eventually(daemon+" hears of a default route", 10*time.Second, func() bool {
+		l.Eventually(daemon+" hears of a default route", func() bool {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			said, err := s.daemons[daemon].vty.run(t.Context(), question)
@@ -143,24 +143,24 @@ func TestE2EOSPF(t *testing.T) {
 	}
 	for range 3 { // also twice within five seconds
 		vip("add")
-		t.Logf("VIP appears: route after %s, IPv6 after %s", l.Eventually("route", 5*time.Second, has("203.0.113.10")), l.Eventually("IPv6 route", 5*time.Second, has("2001:db8::10")))
+		t.Logf("VIP appears: route after %s, IPv6 after %s", l.Eventually("route", has("203.0.113.10")), l.Eventually("IPv6 route", has("2001:db8::10")))
 		vip("del")
-		t.Logf("VIP goes: no route after %s, IPv6 after %s", l.Eventually("no route", 5*time.Second, hasNot("203.0.113.10")), l.Eventually("no IPv6 route", 5*time.Second, hasNot("2001:db8::10")))
+		t.Logf("VIP goes: no route after %s, IPv6 after %s", l.Eventually("no route", hasNot("203.0.113.10")), l.Eventually("no IPv6 route", hasNot("2001:db8::10")))
 	}
 	vip("add")
-	l.Eventually("route", 5*time.Second, has("203.0.113.10"))
-	l.Eventually("IPv6 route", 5*time.Second, has("2001:db8::10"))
+	l.Eventually("route", has("203.0.113.10"))
+	l.Eventually("IPv6 route", has("2001:db8::10"))
 	// The gate closes and opens: HAProxy's life.
 	keep(t, l, s, wantOSPF())
-	t.Logf("gate closes: no route after %s, IPv6 after %s", l.Eventually("no route", 5*time.Second, hasNot("203.0.113.10")), l.Eventually("no IPv6 route", 5*time.Second, hasNot("2001:db8::10")))
+	t.Logf("gate closes: no route after %s, IPv6 after %s", l.Eventually("no route", hasNot("203.0.113.10")), l.Eventually("no IPv6 route", hasNot("2001:db8::10")))
 	keep(t, l, s, want)
-	t.Logf("gate opens: route after %s, IPv6 after %s", l.Eventually("route", 5*time.Second, has("203.0.113.10")), l.Eventually("IPv6 route", 5*time.Second, has("2001:db8::10")))
+	t.Logf("gate opens: route after %s, IPv6 after %s", l.Eventually("route", has("203.0.113.10")), l.Eventually("IPv6 route", has("2001:db8::10")))
 
 	learnedNothing()
 
 	// Another speaker takes over what runs; nothing is started, nothing said.
 	pids := fmt.Sprint(s.Daemons())
-	s.stop()
+	s.Leave()
 	next := e2eSpeaker(t, dir)
 	changed, err := next.Set(t.Context(), want)
 	if err != nil || fmt.Sprint(next.Daemons()) != pids || !l.HasRouteBy("ospf", "203.0.113.10") {
@@ -172,11 +172,14 @@ func TestE2EOSPF(t *testing.T) {
 		if old == 0 && name == "mgmtd" {
 			continue // FRR 8 has none
 		}
-		if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		took := l.Eventually(name+" again", 10*time.Second, func() bool { now := pidOf(t, next, name); return now != 0 && now != old })
-		back := l.Eventually("routes back", 60*time.Second, func() bool {
+		routingtest.Kill(t, old, syscall.SIGKILL)
+		took := l.Eventually(name+" again", func() bool { now := pidOf(t, next, name); return now != 0 && now != old })
+		l.Eventually("settled", func() bool { // zebra's end has the others started anew, two seconds later
+			next.mu.Lock()
+			defer next.mu.Unlock()
+			return next.settled && next.widowed.IsZero() && next.alive()
+		})
+		back := l.Eventually("routes back", func() bool {
 			full := 0
 			for _, n := range next.Neighbors() {
 				if n.State == "full" {
@@ -188,17 +191,12 @@ func TestE2EOSPF(t *testing.T) {
 		t.Logf("%s killed: again after %s, routes in place after %s more", name, took, back)
 	}
 	learnedNothing()
-	l.Eventually("settled", 20*time.Second, func() bool { // zebra's end has the others started anew, two seconds later
-		next.mu.Lock()
-		defer next.mu.Unlock()
-		return next.settled && next.widowed.IsZero() && next.alive()
-	})
 	start := time.Now()
 	if err := next.Close(); err != nil {
 		t.Error(err)
 	}
 	t.Logf("closed after %s", time.Since(start))
-	l.Eventually("no route", 5*time.Second, hasNot("203.0.113.10"))
+	l.Eventually("no route", hasNot("203.0.113.10"))
 	if left := routingtest.Run(t, "ps ax"); strings.Contains(left, dir) {
 		t.Errorf("left running:\n%s", left)
 	}
@@ -246,7 +244,7 @@ func TestE2EAttach(t *testing.T) {
 	}
 	keep(t, l, s, want)
 	routingtest.Run(t, "ip addr add 203.0.113.10/32 dev eth0")
-	t.Logf("attached: route after %s", l.Eventually("route", 30*time.Second, func() bool { return l.HasRouteBy("ospf", "203.0.113.10") }))
+	t.Logf("attached: route after %s", l.Eventually("route", func() bool { return l.HasRouteBy("ospf", "203.0.113.10") }))
 	bgp, err := system.daemons["bgpd"].vty.run(t.Context(), "show running-config")
 	if err != nil || !strings.Contains(bgp, "neighbor 10.77.30.3 remote-as 65000") || strings.Contains(bgp, "would-change-it") ||
 		!strings.Contains(bgp, "neighbor 10.77.30.2 remote-as 65000") || !strings.Contains(bgp, "network 203.0.113.11/32") {
@@ -255,7 +253,7 @@ func TestE2EAttach(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	l.Eventually("no route", 5*time.Second, func() bool { return !l.HasRouteBy("ospf", "203.0.113.10") })
+	l.Eventually("no route", func() bool { return !l.HasRouteBy("ospf", "203.0.113.10") })
 	ospf, _ := v.run(t.Context(), "show running-config")
 	bgp, _ = system.daemons["bgpd"].vty.run(t.Context(), "show running-config")
 	for _, text := range []string{"ip ospf passive", "ip ospf area 0.0.0.0", "hello-interval 1"} {

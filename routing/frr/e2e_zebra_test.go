@@ -26,16 +26,14 @@ func TestE2EZebraDies(t *testing.T) {
 		n, ok := s.Neighbors()[routingtest.Router+" eth0"]
 		return ok && n.State == "full" && n.BFD == "up"
 	}
-	t.Logf("neighbor full, BFD up after %s: %+v", l.Eventually("neighbor", 30*time.Second, well), s.Neighbors())
+	t.Logf("neighbor full, BFD up after %s: %+v", l.Eventually("neighbor", well), s.Neighbors())
 	routingtest.Run(t, "ip addr add 203.0.113.10/32 dev eth0")
-	l.Eventually("route", 10*time.Second, func() bool { return l.HasRouteBy("ospf", "203.0.113.10") })
+	l.Eventually("route", func() bool { return l.HasRouteBy("ospf", "203.0.113.10") })
 
 	old := s.Daemons()
-	if err := syscall.Kill(old["zebra"].PID, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	l.Eventually("it says so", 10*time.Second, s.Failing)
-	l.Eventually("all are others", 20*time.Second, func() bool {
+	routingtest.Kill(t, old["zebra"].PID, syscall.SIGKILL)
+	l.Eventually("it says so", s.Failing)
+	l.Eventually("all are others", func() bool {
 		for name, now := range s.Daemons() {
 			if now.PID == 0 || now.PID == old[name].PID && name != "mgmtd" { // which nobody asks for anything
 				return false
@@ -43,5 +41,5 @@ func TestE2EZebraDies(t *testing.T) {
 		}
 		return !s.Failing()
 	})
-	t.Logf("well again after %s", l.Eventually("neighbor and route", 30*time.Second, func() bool { return well() && l.HasRouteBy("ospf", "203.0.113.10") }))
+	t.Logf("well again after %s", l.Eventually("neighbor and route", func() bool { return well() && l.HasRouteBy("ospf", "203.0.113.10") }))
 }

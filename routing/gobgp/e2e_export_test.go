@@ -29,7 +29,7 @@ func TestE2EExport(t *testing.T) {
 	established(t, l, s, "edge")
 	sees := func(prefix string, words ...string) {
 		t.Helper()
-		took := l.Eventually(strings.Join(words, " "), 10*time.Second, func() bool {
+		took := l.Eventually(strings.Join(words, " "), func() bool {
 			said := l.Ask("show bgp " + prefix + " json")
 			for _, word := range words {
 				if !strings.Contains(said, word) {
@@ -47,7 +47,7 @@ func TestE2EExport(t *testing.T) {
 		c.Peers = []routing.Peer{peer}
 		set(t, s, c)
 	}
-	before := l.Establishments(routingtest.Node)
+	before := l.Established(routingtest.Node, s.stands("edge"))
 	add(routing.Export{MED: 7, Prepend: 1, Communities: []string{"65010:1", "65010:2:3"}})
 	sees("ipv4 unicast 203.0.113.10/32", `"metric":7`, `"string":"65010 65010"`, "65010:1", "65010:2:3")
 	sees("ipv6 unicast 2001:db8::10/128", `"metric":7`, routingtest.Node6)
@@ -76,12 +76,12 @@ func TestE2EInternal(t *testing.T) {
 	set(t, s, c)
 	established(t, l, s, "edge")
 	for address, want := range map[string]string{"203.0.113.10/32": `"locPrf":300`, "203.0.113.11/32": `"locPrf":100`} {
-		l.Eventually(want, 10*time.Second, func() bool { return strings.Contains(l.Ask("show bgp ipv4 unicast "+address+" json"), want) })
+		l.Eventually(want, func() bool { return strings.Contains(l.Ask("show bgp ipv4 unicast "+address+" json"), want) })
 	}
 	c.Peers[0].Export.LocalPreference = 222
 	c.Peers = append([]routing.Peer(nil), c.Peers...)
 	set(t, s, c)
-	l.Eventually("222", 10*time.Second, func() bool {
+	l.Eventually("222", func() bool {
 		return strings.Contains(l.Ask("show bgp ipv4 unicast 203.0.113.11/32 json"), `"locPrf":222`)
 	})
 }
@@ -112,11 +112,11 @@ func TestE2EManyPrefixes(t *testing.T) {
 	}
 	began := time.Now()
 	set(t, s, c)
-	l.Eventually("10,000 prefixes", 30*time.Second, func() bool { return count() == 10000 })
+	l.Eventually("10,000 prefixes", func() bool { return count() == 10000 })
 	t.Logf("10,000 prefixes at the router after %s", time.Since(began).Round(time.Millisecond))
 	c.Prefixes = nil
 	began = time.Now()
 	set(t, s, c)
-	l.Eventually("none", 30*time.Second, func() bool { return count() == 0 })
+	l.Eventually("none", func() bool { return count() == 0 })
 	t.Logf("10,000 withdrawn after %s", time.Since(began).Round(time.Millisecond))
 }

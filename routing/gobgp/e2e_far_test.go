@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vipilot/vipilot/routing"
 	"github.com/vipilot/vipilot/routing/routingtest"
@@ -25,8 +24,8 @@ func TestE2EFar(t *testing.T) {
 	c.Peers = []routing.Peer{{Name: "far", Address: netip.MustParseAddr(routingtest.FarRouter), ASN: routingtest.Peer,
 		LocalAddress: netip.MustParseAddr(routingtest.FarNode), Multihop: 3}}
 	set(t, s, c)
-	l.Eventually("established", 30*time.Second, func() bool { return s.Peers()["far"].State == "established" })
-	l.Eventually("route", 10*time.Second, func() bool { return l.HasRoute("203.0.113.10") })
+	l.Eventually("established", func() bool { return s.Peers()["far"].State == "established" })
+	l.Eventually("route", func() bool { return l.HasRoute("203.0.113.10") })
 	said := l.Ask("show bgp ipv4 unicast 203.0.113.10/32 json")
 	if !strings.Contains(said, `"peerId":"`+routingtest.FarNode+`"`) || strings.Contains(said, "locPrf") {
 		t.Errorf("the router has\n%s", said)

@@ -47,10 +47,10 @@ func TestE2EMultihop(t *testing.T) {
 		}
 	}
 	for _, address := range []string{own, routingtest.Node} {
-		l.Eventually("the router says its prefix", 10*time.Second, func() bool {
+		l.Eventually("the router says its prefix", func() bool {
 			return strings.Contains(l.Ask("show bgp ipv4 unicast neighbors "+address+" advertised-routes json"), "198.18.0.0/24")
 		})
-		l.Eventually("the prefix by "+address, 10*time.Second, func() bool {
+		l.Eventually("the prefix by "+address, func() bool {
 			return strings.Contains(l.Ask("show bgp ipv4 unicast neighbors "+address+" routes json"), "203.0.113.10/32")
 		})
 	}
@@ -62,7 +62,7 @@ func TestE2EMultihop(t *testing.T) {
 	c.Peers = []routing.Peer{c.Peers[0], loopback}
 	c.Peers[1].Multihop = 0
 	set(t, s, c)
-	l.Eventually("one hop does not reach it", 20*time.Second, func() bool { return s.Peers()["far"].State != "established" })
+	l.Eventually("one hop does not reach it", func() bool { return s.Peers()["far"].State != "established" })
 	if now := l.Establishments(routingtest.Node); now != before || s.Peers()["edge"].State != "established" {
 		t.Errorf("the other session was touched: established %d times, then %d; %+v", before, now, s.Peers())
 	}

@@ -105,7 +105,7 @@ func (f *fake) gate() int {
 
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !done(); {
+	for deadline := time.Now().Add(time.Minute); !done(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("not reached: %s", what)
 		}
@@ -125,7 +125,7 @@ func TestClient(t *testing.T) {
 			t.Fatalf("Set %d = %t, %v", i, got, err)
 		}
 	}
-	if f.puts != 1 {
+	if f.puts != 1 { // Run does not run yet
 		t.Errorf("orders that were confirmed were sent %d times", f.puts)
 	}
 	if s, ok := c.State(); !ok || !s.HAProxyUp || s.PID != c.Status().PID {

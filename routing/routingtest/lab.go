@@ -6,6 +6,7 @@ package routingtest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"os/exec"
@@ -54,14 +55,13 @@ func Enter(t *testing.T) *Lab {
 	if os.Getenv(inside) == t.Name() {
 		return &Lab{t}
 	}
-	unlock := lock(t)
-	defer unlock()
+	lock(t)
 	wire(t)
 	words := []string{"netns", "exec", nodeNS}
 	if root := os.Getenv("VIPILOT_E2E_ROOT"); root != "" {
 		words = append(words, "sh", "-c", within, root) // in a mount namespace, as ip netns exec makes one
 	}
-	words = append(words, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=120s")
+	words = append(words, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
 	cmd := exec.CommandContext(t.Context(), "ip", words...)
 	cmd.Env = append(os.Environ(), inside+"="+t.Name())
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -73,18 +73,22 @@ func Enter(t *testing.T) *Lab {
 	return nil
 }
 
-// lock keeps test binaries of several packages out of each other's namespaces.
-// It is taken on a directory that is there anyway, so nothing is left behind.
-func lock(t *testing.T) func() {
+// lock keeps test binaries of several packages out of each other's namespaces,
+// until all that the test does afterwards to remove its own is done. It is taken
+// on a directory that is there anyway, so nothing is left behind.
+func lock(t *testing.T) {
 	t.Helper()
 	f, err := os.Open(os.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
+	t.Cleanup(func() { f.Close() })
+	for err = syscall.EINTR; errors.Is(err, syscall.EINTR); {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
 	}
-	return func() { f.Close() }
+	if err != nil {
+		t.Fatalf("wait for the tests of other packages: %v", err)
+	}
 }
 
 func wire(t *testing.T) {
@@ -120,7 +124,7 @@ func wire(t *testing.T) {
 // Run runs a command line without quotes and returns its output.
 func Run(t testing.TB, line string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	words := strings.Fields(line)
 	out, err := exec.CommandContext(ctx, words[0], words[1:]...).CombinedOutput()
@@ -128,6 +132,17 @@ func Run(t testing.TB, line string) string {
 		t.Fatalf("%s: %v: %s", line, err, out)
 	}
 	return string(out)
+}
+
+// Kill sends sig to a process, never to 0, which is all that the test belongs to.
+func Kill(t testing.TB, pid int, sig syscall.Signal) {
+	t.Helper()
+	if pid <= 1 {
+		t.Fatalf("%v: there is no process %d", sig, pid)
+	}
+	if err := syscall.Kill(pid, sig); err != nil {
+		t.Fatalf("%v to process %d: %v", sig, pid, err)
+	}
 }
 
 // Start runs FRR's zebra and bgpd with the given lines under `router bgp`.
@@ -160,13 +175,13 @@ func (l *Lab) StartDaemons(configs map[string]string) {
 	chown(l.t, conf, run)
 	if _, err := os.Stat("/usr/lib/frr/mgmtd"); err == nil { // FRR 10's zebra does nothing else but look for it
 		l.daemon("mgmtd")
-		l.Eventually("mgmtd's socket", 10*time.Second, func() bool { _, err := os.Stat(run + "/mgmtd_be.sock"); return err == nil })
+		l.Eventually("mgmtd's socket", func() bool { _, err := os.Stat(run + "/mgmtd_be.sock"); return err == nil })
 	}
 	l.daemon("zebra", "-f", conf+"/zebra.conf")
-	l.Eventually("zebra's socket", 10*time.Second, func() bool { _, err := os.Stat(run + "/zserv.api"); return err == nil })
+	l.Eventually("zebra's socket", func() bool { _, err := os.Stat(run + "/zserv.api"); return err == nil })
 	for _, name := range slices.Sorted(maps.Keys(configs)) {
 		l.daemon(name, "-f", filepath.Join(conf, name+".conf"))
-		l.Eventually(name+"'s socket", 10*time.Second, func() bool { _, err := os.Stat(run + "/" + name + ".vty"); return err == nil })
+		l.Eventually(name+"'s socket", func() bool { _, err := os.Stat(run + "/" + name + ".vty"); return err == nil })
 	}
 }
 
@@ -210,7 +225,7 @@ func (l *Lab) StartFar() {
 // Ask is `vtysh -c line` on the router.
 func (l *Lab) Ask(line string) string {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "vtysh", "-N", routerNS, "-c", line).CombinedOutput()
 	if err != nil {
@@ -231,16 +246,40 @@ func (l *Lab) Configure(lines ...string) {
 	}
 }
 
-// Establishments is how often the router's session with a peer has come up. Ask
-// before and after a change: where both ends have dialed at once, it may be two
-// from the start.
+// session is the router's with a peer.
+type session struct {
+	State                  string `json:"bgpState"`
+	ConnectionsEstablished int
+}
+
+func (l *Lab) session(peer string) session {
+	l.t.Helper()
+	var all map[string]session
+	if said := l.Ask("show bgp neighbors json"); json.Unmarshal([]byte(said), &all) != nil {
+		l.t.Fatalf("the router's sessions: %s", said)
+	}
+	return all[peer]
+}
+
+// Established waits until a session stands at both ends, for the node as up
+// says, and returns how often the router's has come up so far: where both ends
+// dial at once one of the two connections is closed, by the router at times
+// when it stood for one of them already.
+func (l *Lab) Established(peer string, up func() bool) (times int) {
+	l.t.Helper()
+	l.Eventually("session with "+peer+" at both ends", func() bool {
+		s := l.session(peer)
+		times = s.ConnectionsEstablished
+		return s.State == "Established" && up()
+	})
+	return times
+}
+
+// Establishments is how often the router's session with a peer has come up; to
+// be compared with what Established said before a change.
 func (l *Lab) Establishments(peer string) int {
 	l.t.Helper()
-	var all map[string]struct{ ConnectionsEstablished int }
-	if err := json.Unmarshal([]byte(l.Ask("show bgp neighbors json")), &all); err != nil {
-		l.t.Fatalf("the router's sessions: %v", err)
-	}
-	return all[peer].ConnectionsEstablished
+	return l.session(peer).ConnectionsEstablished
 }
 
 // HasRoute reports whether the router's kernel has a BGP route to prefix.
@@ -259,13 +298,17 @@ func (l *Lab) HasRouteBy(protocol, prefix string) bool {
 	return strings.Contains(Run(l.t, "ip -n "+routerNS+" "+family+" route show "+prefix+" proto "+protocol), "via")
 }
 
+// patience is far above what anything takes, also on a machine with no time to
+// spare: only what never comes takes so long.
+const patience = time.Minute
+
 // Eventually waits until done says so and returns how long it took.
-func (l *Lab) Eventually(what string, limit time.Duration, done func() bool) time.Duration {
+func (l *Lab) Eventually(what string, done func() bool) time.Duration {
 	l.t.Helper()
 	start := time.Now()
 	for !done() {
-		if time.Since(start) > limit {
-			l.t.Fatalf("%s: not within %s", what, limit)
+		if time.Since(start) > patience {
+			l.t.Fatalf("%s: not within %s", what, patience)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
