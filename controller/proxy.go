@@ -12,6 +12,11 @@ import (
 	"github.com/vipilot/vipilot/haproxy"
 )
 
+// tieredRetries is how often a connection is tried again where many servers
+// share the proxy of a host. All of them refuse when that proxy ends, and for the
+// seconds until checks have found out, HAProxy's own three may all meet it.
+const tieredRetries = 10
+
 // wantBackend turns the members of a service into HAProxy's servers. A member
 // that has not answered yet is no server: no client is sent to a port nobody
 // listens on. Nor is one that was drained by hand: HAProxy lets its sessions
@@ -23,6 +28,10 @@ func wantBackend(service config.Service, members []Member) *haproxy.Backend {
 		Drain: b.Drain, Balance: b.Balance, StickyCookie: b.StickyCookie, StickyName: pinsByName(service), MaxConn: b.MaxConn, Retries: b.Retries,
 		StickySource: b.StickySource, SlowStart: b.SlowStart, ProxyProtocol: haproxy.ProxyVersion(b.ProxyProtocol),
 		Connect: b.Timeouts.Connect, Server: b.Timeouts.Server, Queue: b.Timeouts.Queue, Tunnel: tunnelOf(service),
+	}
+	if want.Retries == nil && b.Tiered {
+		tries := tieredRetries
+		want.Retries = &tries
 	}
 	if service.HTTP != nil {
 		want.Mode = haproxy.HTTP

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/vipilot/vipilot/config"
 	"github.com/vipilot/vipilot/discovery"
 	"github.com/vipilot/vipilot/haproxy"
@@ -88,6 +90,25 @@ func TestNodeAndTierAgree(t *testing.T) {
 	}
 	if len(backend(t, has, "dns").Servers) != 0 {
 		t.Error("a tier has static servers")
+	}
+}
+
+// Where servers share a host's proxy, and end with it, a node tries more of
+// them than HAProxy does by itself; what is declared counts all the same.
+func TestTieredRetries(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want *int
+	}{
+		{pair, nil},
+		{tieredPair, new(tieredRetries)},
+		{strings.Replace(tieredPair, "sticky: {cookie: SRV},", "retries: 2,", 1), new(2)},
+	} {
+		in := input(t, snapshot("app1", silent(1)), snapshot("app2"))
+		in.Config = load(t, c.text)
+		if diff := cmp.Diff(c.want, backend(t, answerAll(t, &in), "todo").Retries); diff != "" {
+			t.Errorf("retries (-want +got):\n%s", diff)
+		}
 	}
 }
 

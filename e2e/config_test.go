@@ -17,7 +17,7 @@ func TestInvalidRevision(t *testing.T) {
 	before := f.ready(f.LB1)
 	load := f.load(200, true)
 	f.must(f.UpdateConfig(map[string]string{"services.yaml": strings.Replace(todoService, "vip: public", "vip: publik", 1)}))
-	report := f.awaitStatus(f.LB1, "the fault in status", 10*time.Second, func(r status.Report) error {
+	report := f.awaitStatus(f.LB1, "the fault in status", func(r status.Report) error {
 		if r.Config.Error == nil {
 			return errors.New("config.error is null")
 		}
@@ -32,13 +32,13 @@ func TestInvalidRevision(t *testing.T) {
 	}
 	f.awaitContainers(2)
 	f.must(f.UpdateConfig(map[string]string{"services.yaml": strings.ReplaceAll(todoService, "todo.example.net", "todo.example.net, shop.example.net")}))
-	f.awaitStatus(f.LB1, "the good revision", 10*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, "the good revision", func(r status.Report) error {
 		if r.Config.Error != nil || r.Config.Revision == before.Config.Revision {
 			return fmt.Errorf("config %s, error %s", r.Config.Revision, lab.Text(r.Config.Error))
 		}
 		return nil
 	})
-	f.await("the new site", 5*time.Second, func() error {
+	f.await("the new site", func() error {
 		_, err := f.get(lab.VIP, "shop.example.net", "/")
 		return err
 	})
@@ -62,7 +62,7 @@ func TestNewServiceUnderLoad(t *testing.T) {
     http: {hosts: [blog.example.net], port: 8081}
     backend: {containers: {labels: {app: blog}}, port: 8080}
 `}))
-	f.await("the new service", 10*time.Second, func() error {
+	f.await("the new service", func() error {
 		_, err := f.get(lab.VIP+":8081", "blog.example.net", "/")
 		return err
 	})
@@ -86,13 +86,13 @@ func TestStartWithLastGood(t *testing.T) {
 	f.must(f.LB1.StartVipilot(f.ctx))
 	f.awaitMaster(f.LB1)
 	f.awaitContainers(2)
-	f.awaitStatus(f.LB1, "the fault in status", 5*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, "the fault in status", func(r status.Report) error {
 		if !strings.Contains(lab.Text(r.Config.Error), "services.yaml:1:") {
 			return fmt.Errorf("config.error: %q", lab.Text(r.Config.Error))
 		}
 		return nil
 	})
-	f.awaitStatus(f.LB1, "the dead engine", 20*time.Second, lab.HostIs("app2", "unreachable"))
+	f.awaitStatus(f.LB1, "the dead engine", lab.HostIs("app2", "unreachable"))
 }
 
 // An engine that was never reached keeps nobody from serving the rest.
@@ -106,7 +106,7 @@ func TestEngineDownAtStart(t *testing.T) {
 	}
 	f.awaitMaster(f.LB1)
 	f.awaitContainers(1)
-	f.awaitStatus(f.LB1, "the reason", 15*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, "the reason", func(r status.Report) error {
 		if h := r.Hosts["app2"]; h.State != "unreachable" || lab.Text(h.Error) == "" {
 			return fmt.Errorf("host app2: %+v", h)
 		}
@@ -129,7 +129,7 @@ func TestRejectedContainers(t *testing.T) {
 		c.Name = name
 		f.launch(f.App1, c)
 	}
-	f.awaitStatus(f.LB1, "five refusals", 10*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, "five refusals", func(r status.Report) error {
 		rejected := r.Services["todo"].Rejected
 		if len(rejected) != 5 {
 			return fmt.Errorf("rejected: %+v", rejected)

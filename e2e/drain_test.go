@@ -68,7 +68,7 @@ func TestPlannedDrain(t *testing.T) {
 	kept, closing := f.loads()
 	began := time.Now()
 	state("drain")
-	f.awaitStatus(f.LB1, "drained", 15*time.Second, stage("drained"))
+	f.awaitStatus(f.LB1, "drained", stage("drained"))
 	f.awaitMaster(f.LB2)
 	f.steady(time.Second)
 	f.lossless("drained in the repository, keep-alive", kept)
@@ -84,7 +84,7 @@ func TestPlannedDrain(t *testing.T) {
 	long = f.longAnswer(6 * time.Second)
 	kept, closing = f.loads()
 	state("active")
-	f.awaitStatus(f.LB1, "in service", 15*time.Second, stage("in service"))
+	f.awaitStatus(f.LB1, "in service", stage("in service"))
 	f.awaitMaster(f.LB1)
 	f.steady(time.Second)
 	f.lossless("taken back, keep-alive", kept)
@@ -158,7 +158,7 @@ func TestDrainByHand(t *testing.T) {
 			if n == name {
 				want = "ready"
 			}
-			f.awaitStatus(f.LB1, when, 10*time.Second, inState(n, want))
+			f.awaitStatus(f.LB1, when, inState(n, want))
 		}
 	}
 	do("is drained", "endpoint", "app1/web-1", "--wait", "--timeout", "20s")
@@ -175,7 +175,7 @@ func TestDrainByHand(t *testing.T) {
 	f.todo(f.App2, "web-3") // on a drained host
 	f.todo(f.App1, "web-4")
 	f.awaitContainers(2)
-	f.awaitStatus(f.LB1, "a newcomer on a drained host", 10*time.Second, inState("app2/web-3", "drain"))
+	f.awaitStatus(f.LB1, "a newcomer on a drained host", inState("app2/web-3", "drain"))
 	do("back in service", "host", "app2", "--undo")
 	f.awaitContainers(4)
 	f.lossless("drained by hand, keep-alive", kept)

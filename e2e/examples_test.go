@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -74,7 +73,7 @@ func (f *fleet) labelled(app *lab.App, name string, labels ...string) (id string
 // answeredBy waits until a site is answered by all these containers, and by no other.
 func (f *fleet) answeredBy(from *lab.Host, address, site, path string, ids ...string) {
 	f.t.Helper()
-	f.await(fmt.Sprintf("%s%s at %s answered by %v", site, path, address, ids), 15*time.Second, func() error {
+	f.await(fmt.Sprintf("%s%s at %s answered by %v", site, path, address, ids), func() error {
 		seen := make(map[string]bool)
 		for range 4 * len(ids) {
 			a, err := f.getFrom(from, address, site, path)
@@ -103,27 +102,25 @@ func TestExamplePair(t *testing.T) {
 		"10.77.0.40:5432", "10.77.0.11:9100", "10.77.0.41:5432", "10.77.0.12:9100")
 	todo1, todo2 := f.labelled(f.App1, "todo-1", "app", "todo"), f.labelled(f.App2, "todo-1", "app", "todo")
 	blog := f.labelled(f.App2, "blog-1")
-	f.must(f.App1.StartEcho(9100))
-	f.must(f.App2.StartEcho(9100))
+	f.startEcho(f.App1, 9100)
+	f.startEcho(f.App2, 9100)
 	f.boot()
 	f.answeredBy(f.Client, intra, "todo.example.net", "/", todo1, todo2)
 	f.answeredBy(f.Client, intra, "de.blog.example.net", "/", blog)
-	f.await("the database from the private network", 10*time.Second, func() error { return f.echoFrom(f.Router.Host, intra+":5432") })
+	f.await("the database from the private network", func() error { return f.echoFrom(f.Router.Host, intra+":5432") })
 	if err := f.echo(intra + ":5432"); err == nil {
 		t.Error("the database answers a client that is not allowed")
 	}
 
 	f.must(f.Cut(f.ctx, f.App1.Host))
 	f.answeredBy(f.Client, intra, "todo.example.net", "/", todo2)
-	f.await("the standby of the database", 10*time.Second, func() error { return f.echoFrom(f.Router.Host, intra+":5432") })
+	f.await("the standby of the database", func() error { return f.echoFrom(f.Router.Host, intra+":5432") })
 	f.must(f.Join(f.ctx, f.App1.Host))
 	f.answeredBy(f.Client, intra, "todo.example.net", "/", todo1, todo2)
 
-	if role := f.ready(f.LB1).VIPs["intra"].Role; role != "master" {
-		t.Errorf("lb1 is %s", role)
-	}
+	f.holdsIntra(f.LB1)
 	f.must(f.PowerOff(f.ctx, f.LB1))
-	took := f.await("an answer through lb2", 10*time.Second, func() error {
+	took := f.await("an answer through lb2", func() error {
 		_, err := f.get(intra, "todo.example.net", "/")
 		return err
 	})
@@ -160,7 +157,7 @@ func TestExampleStages(t *testing.T) {
 		}
 	}
 	f.must(f.App1.Stop(f.ctx, "shop-1")) // then nobody serves it, and nobody takes its place
-	f.await("production without an endpoint", 10*time.Second, func() error {
+	f.await("production without an endpoint", func() error {
 		if a, err := f.get(intra, "shop.example.net", "/"); err == nil {
 			return fmt.Errorf("answered by %+v", a)
 		}
@@ -201,7 +198,7 @@ func TestExampleHome(t *testing.T) {
 	})
 	f.must(node.StartVipilot(f.ctx))
 	for _, site := range []string{"git.example.net", "blog.example.net", "www.example.net", "files.example.net"} {
-		took := f.await("a certificate for "+site, 60*time.Second, func() error {
+		took := f.await("a certificate for "+site, func() error {
 			leaf, err := f.shownAt(home, site)
 			if err == nil && !strings.Contains(leaf.Issuer.CommonName, "Pebble") {
 				err = fmt.Errorf("issued by %s", leaf.Issuer)
@@ -209,7 +206,7 @@ func TestExampleHome(t *testing.T) {
 			return err
 		})
 		t.Logf("%s has a certificate after another %v", site, took.Round(10*time.Millisecond))
-		f.await(site, 10*time.Second, func() error { return f.securedAt(home, site) })
+		f.await(site, func() error { return f.securedAt(home, site) })
 	}
 	if a := f.ask(node, "files-2"); !strings.HasPrefix(a.Reason, "network_none") {
 		t.Errorf("files-2: %s", a.Reason)
@@ -223,7 +220,7 @@ func TestExampleHome(t *testing.T) {
 	f.must(f.App1.Stop(f.ctx, "gitea"))
 	f.launch(f.App1, lab.Container{Name: "squatter", Env: []string{"PORT=3000"}}) // takes its address
 	f.must(f.App1.Start(f.ctx, git))
-	f.await("git.example.net at its new address", 10*time.Second, func() error { return f.securedAt(home, "git.example.net") })
+	f.await("git.example.net at its new address", func() error { return f.securedAt(home, "git.example.net") })
 	if is := f.servedAt(node, "git"); is == was {
 		t.Errorf("gitea is still at %s, the scenario proves nothing", is)
 	}
@@ -235,7 +232,7 @@ func TestExampleHome(t *testing.T) {
 // servedAt is the address of a service's only endpoint.
 func (f *fleet) servedAt(n *lab.Node, service string) string {
 	f.t.Helper()
-	report := f.awaitStatus(n, "one endpoint of "+service, 10*time.Second, func(r status.Report) error {
+	report := f.awaitStatus(n, "one endpoint of "+service, func(r status.Report) error {
 		if e := r.Services[service].Endpoints; len(e) != 1 || e[0].State != "ready" {
 			return fmt.Errorf("%s: %+v", service, r.Services[service])
 		}
@@ -246,7 +243,7 @@ func (f *fleet) servedAt(n *lab.Node, service string) string {
 
 // redirected is where plain HTTP to a site leads.
 func (f *fleet) redirected(address, site string) (string, error) {
-	client := f.Client.HTTPClient(2*time.Second, false)
+	client := f.Client.HTTPClient(5*time.Second, false)
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	req, err := http.NewRequestWithContext(f.ctx, http.MethodGet, "http://"+address+"/", nil)
 	if err != nil {
@@ -272,7 +269,7 @@ func TestExamplePrivate(t *testing.T) {
 	f.must(f.App2.Tier().StartVipilot(f.ctx, "--docker", f.App2.Socket()))
 	f.boot()
 	f.answeredBy(f.Client, intra, "shop.example.net", "/", shop1, shop2)
-	f.awaitStatus(f.LB1, "two refusals", 5*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, "two refusals", func(r status.Report) error {
 		s := r.Services["console"]
 		if len(s.Endpoints) != 0 || len(s.Rejected) != 2 {
 			return fmt.Errorf("console: %+v", s)
@@ -342,19 +339,22 @@ func TestGettingStarted(t *testing.T) {
 	blog := f.labelled(f.App1, "blog-1", "app", "blog")
 	f.answeredBy(f.Client, intra, "blog.example.net", "/", blog)
 
-	load := lab.Load{From: f.Client, URL: "http://" + intra + "/", Name: "todo.example.net", Method: http.MethodPost, Rate: 100, KeepAlive: true, Timeout: 3 * time.Second}.Start(f.ctx)
+	f.holdsIntra(f.LB1)
+	f.awaitStatus(f.LB2, "who stands by knows both", lab.EndpointsReady(2))
+	load := lab.Load{From: f.Client, URL: "http://" + intra + "/", Name: "todo.example.net", Method: http.MethodPost, Rate: 100, KeepAlive: true, Timeout: 10 * time.Second}.Start(f.ctx)
 	do("drain node --wait", at...)
-	var report status.Report
-	out, err := f.LB2.Vipilot(f.ctx, "status", "--json")
-	f.must(errors.Join(err, json.Unmarshal([]byte(out), &report)))
-	if report.VIPs["intra"].Role != "master" {
-		t.Errorf("lb1 is drained, and lb2 is %s", report.VIPs["intra"].Role)
-	}
+	f.holdsIntra(f.LB2)
 	f.relieved("drain", load)
 	do("drain node --undo", at...)
-	f.awaitStatus(f.LB1, "the VIP back", 15*time.Second, func(r status.Report) error {
-		if r.VIPs["intra"].Role != "master" {
-			return fmt.Errorf("it is %s", r.VIPs["intra"].Role)
+	f.holdsIntra(f.LB1)
+}
+
+// holdsIntra waits until a node says that it holds the examples' private VIP.
+func (f *fleet) holdsIntra(n *lab.Node) {
+	f.t.Helper()
+	f.awaitStatus(n, n.Name+" holds the VIP", func(r status.Report) error {
+		if role := r.VIPs["intra"].Role; role != "master" {
+			return fmt.Errorf("it is %s", role)
 		}
 		return nil
 	})

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vipilot/vipilot/e2e/lab"
 	"github.com/vipilot/vipilot/status"
@@ -22,17 +21,20 @@ func TestExplain(t *testing.T) {
 	f.boot()
 	f.awaitMaster(f.LB1)
 	f.awaitAnswer()
-	f.awaitStatus(f.LB1, "web-1 ready", 10*time.Second, inState("app1/web-1", "ready"))
+	f.awaitStatus(f.LB1, "web-1 ready", inState("app1/web-1", "ready"))
 
 	for _, subject := range []string{"web-1", "app1/web-1", id[:6], "todo", "public", lab.VIP, lab.VIP + ":80", "http://todo.example.net/x", "http://" + lab.VIP + ":80/"} {
-		a := f.ask(f.LB1, subject)
 		want := status.GetsTraffic
 		if strings.HasPrefix(subject, "http://"+lab.VIP) { // no rule for a request by address
 			want = status.NoTraffic
 		}
-		if a.Verdict != want || want == status.NoTraffic && !strings.Contains(a.Reason, "404") {
-			t.Errorf("%s: %s, %s\n%+v", subject, a.Verdict, a.Reason, a.Steps)
-		}
+		f.await("the verdict on "+subject, func() error {
+			a := f.ask(f.LB1, subject)
+			if a.Verdict != want || want == status.NoTraffic && !strings.Contains(a.Reason, "404") {
+				return fmt.Errorf("%s, %s\n%+v", a.Verdict, a.Reason, a.Steps)
+			}
+			return nil
+		})
 	}
 	steps := f.ask(f.LB1, "web-1").Steps
 	for _, name := range []string{"host", "container", "service", "address", "server", "frontend", "vip", "announce"} {
@@ -51,9 +53,12 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: %s, %q → %q", subject, a.Verdict, a.Reason, a.Next)
 		}
 	}
-	if a := f.ask(f.LB2, "web-1"); a.Verdict != status.NoTraffic || !strings.HasPrefix(a.Reason, "backup: ") || !strings.Contains(a.Next, "lb1") {
-		t.Errorf("on the backup: %s, %q → %q", a.Verdict, a.Reason, a.Next)
-	}
+	f.await("the backup's explanation", func() error {
+		if a := f.ask(f.LB2, "web-1"); a.Verdict != status.NoTraffic || !strings.HasPrefix(a.Reason, "backup: ") || !strings.Contains(a.Next, "lb1") {
+			return fmt.Errorf("%s, %q → %q", a.Verdict, a.Reason, a.Next)
+		}
+		return nil
+	})
 	for _, subject := range []string{"web-1", "web-2", "http://todo.example.net/"} {
 		out, err := f.LB1.Vipilot(f.ctx, "explain", subject)
 		t.Logf("vipilot explain %s: %v\n%s", subject, err, out)
@@ -63,7 +68,7 @@ func TestExplain(t *testing.T) {
 	}
 
 	f.must(f.App1.Kill(f.ctx, "web-1", "SIGSTOP")) // it runs, and answers nobody
-	f.await("a failing check explained", 10*time.Second, func() error {
+	f.await("a failing check explained", func() error {
 		a := f.ask(f.LB1, "web-1")
 		if a.Verdict != status.NoTraffic || !strings.HasPrefix(a.Reason, "down: ") || !strings.Contains(a.Reason, "TOUT") {
 			return fmt.Errorf("%s, %s", a.Verdict, a.Reason)

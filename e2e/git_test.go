@@ -86,7 +86,7 @@ func TestGitSource(t *testing.T) {
 	f.refused("a server that does not answer", good, "fetch git+https://")
 	f.LB2.KillController()
 	f.must(f.LB2.StartVipilot(f.ctx, f.flags()...))
-	f.awaitStatus(f.LB2, "the last good revision after a start without the server", 10*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB2, "the last good revision after a start without the server", func(r status.Report) error {
 		if r.Config.Revision != good || r.Config.Error == nil {
 			return fmt.Errorf("revision %s, want %s; error %s", r.Config.Revision, good, lab.Text(r.Config.Error))
 		}
@@ -188,7 +188,7 @@ func (f *forged) hooked() {
 			request, err := http.NewRequestWithContext(f.ctx, http.MethodPost, "http://"+lab.StatusAddress+"/v1/sync", strings.NewReader(body))
 			f.must(err)
 			request.Header = sign(secret)
-			f.await("room for a webhook", 20*time.Second, func() error { // they are rate limited
+			f.await("room for a webhook", func() error { // they are rate limited
 				answer, err := n.HTTPClient(5*time.Second, false).Do(request.Clone(f.ctx))
 				if err != nil {
 					return err
@@ -211,7 +211,7 @@ func (f *forged) taken(what, commit string) {
 	f.t.Helper()
 	f.hooked()
 	for _, n := range f.Nodes() {
-		f.awaitStatus(n, what, 15*time.Second, func(r status.Report) error {
+		f.awaitStatus(n, what, func(r status.Report) error {
 			if r.Config.Revision != commit || r.Config.Error != nil || !r.Ready {
 				return fmt.Errorf("revision %s, want %s; error %s", r.Config.Revision, commit, lab.Text(r.Config.Error))
 			}
@@ -225,7 +225,7 @@ func (f *forged) refused(what, good, why string) {
 	f.t.Helper()
 	f.hooked()
 	for _, n := range f.Nodes() {
-		f.awaitStatus(n, what, 15*time.Second, func(r status.Report) error {
+		f.awaitStatus(n, what, func(r status.Report) error {
 			if !strings.Contains(lab.Text(r.Config.Error), why) {
 				return fmt.Errorf("error %q, want %q", lab.Text(r.Config.Error), why)
 			}
@@ -278,22 +278,21 @@ func (f *forged) saysNoSecret() {
 	}
 }
 
-// read is the answer to GET, as far as it comes within a second.
+// read is the answer to GET; of events, which have no end, the beginning.
 func (f *forged) read(n *lab.Node, path string) string {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(f.ctx, 30*time.Second)
 	defer cancel()
-	if path == "/v1/events" {
-		ctx, cancel = context.WithTimeout(f.ctx, time.Second)
-		defer cancel()
-	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+lab.StatusAddress+path, nil)
 	f.must(err)
 	request.Header.Set("Last-Event-ID", "1")
 	answer, err := n.HTTPClient(0, false).Do(request)
 	f.must(err)
 	defer answer.Body.Close()
-	data, _ := io.ReadAll(answer.Body) // events have no end
+	if path == "/v1/events" {
+		defer time.AfterFunc(time.Second, cancel).Stop()
+	}
+	data, _ := io.ReadAll(answer.Body)
 	if answer.StatusCode != http.StatusOK {
 		f.t.Errorf("%s: GET %s: %s %s", n.Name, path, answer.Status, data)
 	}
@@ -304,7 +303,7 @@ func (f *forged) read(n *lab.Node, path string) string {
 func (f *forged) traced() {
 	f.t.Helper()
 	for _, n := range f.Nodes() {
-		f.await("traces of "+n.Name, 30*time.Second, func() error {
+		f.await("traces of "+n.Name, func() error {
 			missing := map[string]bool{"round": true, "round/event": true, "round/fold": true, "round/desire": true, "round/keepalived/keepalived render": true,
 				"round/keepalived/keepalived check": true, "round/keepalived/keepalived start": true, "round/speaker": true, "round/haproxy/haproxy render": true,
 				"round/haproxy/haproxy check": true, "round/haproxy/haproxy update": true}

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vipilot/vipilot/e2e/lab"
 )
@@ -54,7 +53,7 @@ func TestImport(t *testing.T) {
 		if from.name == "nginx-proxy" {
 			f.must(f.LB1.StartVipilot(f.ctx))
 		}
-		f.await(from.site, 15*time.Second, func() error {
+		f.await(from.site, func() error {
 			a, err := f.get(f.LB1.Address, from.site, "/")
 			if err == nil && a.Container != from.serves {
 				err = fmt.Errorf("answered by %s, want %s", a.Container, from.serves)

@@ -30,18 +30,18 @@ func TestNothingLost(t *testing.T) {
 	f.awaitMaster(f.LB1)
 	f.awaitContainers(2)
 	for _, c := range []struct {
-		name    string
-		do      func(*fleet)
-		reloads int
+		name        string
+		do          func(*fleet)
+		least, most int // reloads
 	}{
-		{"HAProxy upgraded", binary.upgrade, 1}, // first, so that the rest is proved of the new one
-		{"endpoint churn", churn, 0},
-		{"rolling update", roll, 0},
-		{"service added and removed", addAndRemove, 2},
-		{"services added at once", addTogether, 2},
-		{"service flaps", flap, 0},
-		{"20 reloads in a row", reloadTwenty, 20},
-		{"reload foretold and told", tell, 1},
+		{"HAProxy upgraded", binary.upgrade, 1, 1}, // first, so that the rest is proved of the new one
+		{"endpoint churn", churn, 0, 0},
+		{"rolling update", roll, 0, 0},
+		{"service added and removed", addAndRemove, 2, 2},
+		{"services added at once", addTogether, 1, 2}, // one for all where the node is slow to read the first
+		{"service flaps", flap, 0, 0},
+		{"20 reloads in a row", reloadTwenty, 20, 20},
+		{"reload foretold and told", tell, 1, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := &fleet{Lab: f.Lab, t: t, ctx: f.ctx}
@@ -51,12 +51,12 @@ func TestNothingLost(t *testing.T) {
 			g.steady(500 * time.Millisecond)
 			g.lossless("keep-alive", kept)
 			g.lossless("a connection each", closing)
-			if n := g.reloads(g.LB1) - before; n != c.reloads {
-				t.Errorf("it took %d reloads, want %d", n, c.reloads)
+			if n := g.reloads(g.LB1) - before; n < c.least || n > c.most {
+				t.Errorf("it took %d reloads, want %d to %d", n, c.least, c.most)
 			}
 		})
 	}
-	f.awaitStatus(f.LB1, "no old worker is left", 10*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, "no old worker is left", func(r status.Report) error {
 		if n := r.Components.HAProxy.OldWorkers; n != 0 {
 			return fmt.Errorf("%d old workers", n)
 		}
@@ -71,7 +71,7 @@ func churn(f *fleet) {
 		name := fmt.Sprintf("churn-%d", i)
 		f.todo(app, name)
 		if i%3 > 0 {
-			f.await(name+" is ready", 10*time.Second, f.endpointIs(app.Name+"/"+name, "ready"))
+			f.await(name+" is ready", f.endpointIs(app.Name+"/"+name, "ready"))
 		}
 		f.must(app.Stop(f.ctx, name))
 	}
@@ -81,7 +81,7 @@ func churn(f *fleet) {
 func roll(f *fleet) {
 	for i, app := range f.Apps() {
 		f.todo(app, fmt.Sprintf("next-%d", i+1))
-		f.await("the next is ready", 10*time.Second, f.endpointIs(fmt.Sprintf("%s/next-%d", app.Name, i+1), "ready"))
+		f.await("the next is ready", f.endpointIs(fmt.Sprintf("%s/next-%d", app.Name, i+1), "ready"))
 		f.must(app.Stop(f.ctx, fmt.Sprintf("web-%d", i+1)))
 	}
 }
@@ -106,7 +106,7 @@ func (f *fleet) write(name, content string) {
 	f.t.Helper()
 	before := f.ready(f.LB1).Config.Revision
 	f.must(f.UpdateConfig(map[string]string{name: content}))
-	f.awaitStatus(f.LB1, "the new revision", 10*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, "the new revision", func(r status.Report) error {
 		if !r.Ready || r.Config.Revision == before {
 			return fmt.Errorf("revision %s, error %q", r.Config.Revision, lab.Text(r.Config.Error))
 		}
@@ -119,7 +119,7 @@ func addAndRemove(f *fleet) {
 	if cause := f.ready(f.LB1).Components.HAProxy.ReloadCause; cause != "backend blog added" {
 		f.t.Errorf("the reload's cause is %q", cause)
 	}
-	f.await("the new service", 5*time.Second, func() error {
+	f.await("the new service", func() error {
 		_, err := f.get(lab.VIP, "blog.example.net", "/")
 		return err
 	})
@@ -130,12 +130,11 @@ func addAndRemove(f *fleet) {
 // other: the first is taken at once, the rest together.
 func addTogether(f *fleet) {
 	f.steady(time.Second)
+	f.must(f.UpdateConfig(map[string]string{"one.yaml": site("one")}))
+	f.steady(100 * time.Millisecond)
+	f.must(f.UpdateConfig(map[string]string{"two.yaml": site("two"), "three.yaml": site("three")}))
 	for _, name := range []string{"one", "two", "three"} {
-		f.must(f.UpdateConfig(map[string]string{name + ".yaml": site(name)}))
-		f.steady(100 * time.Millisecond)
-	}
-	for _, name := range []string{"one", "two", "three"} {
-		f.await(name, 5*time.Second, func() error {
+		f.await(name, func() error {
 			_, err := f.get(lab.VIP, name+".example.net", "/")
 			return err
 		})
@@ -171,7 +170,7 @@ func tell(f *fleet) {
 		f.t.Errorf("the plan does not say %q: %v\n%s", cause, err, plan)
 	}
 	f.write("services.yaml", limited)
-	ctx, cancel := context.WithTimeout(f.ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(f.ctx, lab.Patience)
 	defer cancel()
 	told := ""
 	_ = f.LB1.Events(ctx, func(e status.Event) { // the kept ones first
@@ -211,7 +210,7 @@ func (p program) upgrade(f *fleet) {
 	f.must(err)
 	before := f.ready(f.LB1).Components.HAProxy
 	f.must(copyProgram(next, p.path))
-	after := f.awaitStatus(f.LB1, "the upgrade", 20*time.Second, func(r status.Report) error {
+	after := f.awaitStatus(f.LB1, "the upgrade", func(r status.Report) error {
 		if h := r.Components.HAProxy; h.Reloads == before.Reloads || !strings.Contains(h.ReloadCause, "program was replaced") {
 			return fmt.Errorf("%+v", h)
 		}

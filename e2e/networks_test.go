@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vipilot/vipilot/e2e/lab"
 	"github.com/vipilot/vipilot/status"
@@ -124,7 +123,7 @@ func TestNetworks(t *testing.T) {
 	}
 	f.boot()
 	f.awaitMaster(f.LB1)
-	report := f.awaitStatus(f.LB1, "a verdict on every container", 20*time.Second, func(r status.Report) error {
+	report := f.awaitStatus(f.LB1, "a verdict on every container", func(r status.Report) error {
 		var errs []error
 		for _, w := range wirings {
 			errs = append(errs, w.check(r.Services[w.name]))
@@ -187,10 +186,10 @@ func (f *fleet) route(app *lab.App, subnets ...string) {
 			f.must(err)
 		}
 		rule := []string{"DOCKER-USER", "-d", subnet, "-j", "ACCEPT"}
-		_, err := app.Run(f.ctx, "iptables", append([]string{"-I"}, rule...)...)
+		_, err := app.Run(f.ctx, "iptables", append([]string{"-w", "-I"}, rule...)...)
 		f.must(err)
 		f.t.Cleanup(func() {
-			if _, err := app.Run(context.WithoutCancel(f.ctx), "iptables", append([]string{"-D"}, rule...)...); err != nil {
+			if _, err := app.Run(context.WithoutCancel(f.ctx), "iptables", append([]string{"-w", "-D"}, rule...)...); err != nil {
 				f.t.Error(err)
 			}
 		})
@@ -216,13 +215,18 @@ func TestOnlyIPv6(t *testing.T) {
 	f.boot()
 	_, err := f.Router.Run(f.ctx, "ip", "-6", "route", "replace", lab.VIP6+"/128", "dev", "eth0")
 	f.must(err)
+	t.Cleanup(func() { // who announces it by BGP must not profit from it
+		if _, err := f.Router.Run(context.WithoutCancel(f.ctx), "ip", "-6", "route", "del", lab.VIP6+"/128", "dev", "eth0"); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, name := range []string{"published", "host"} {
-		f.await("an answer over IPv6: "+name, 20*time.Second, func() error {
+		f.await("an answer over IPv6: "+name, func() error {
 			_, err := f.get("["+lab.VIP6+"]", name+".example.net", "/")
 			return err
 		})
 	}
-	f.awaitStatus(f.LB1, "IPv6 endpoints", 5*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, "IPv6 endpoints", func(r status.Report) error {
 		for name, s := range r.Services {
 			if len(s.Endpoints) != 1 || !strings.HasPrefix(s.Endpoints[0].Address, "[2001:db8:77::11]:") {
 				return fmt.Errorf("%s: %+v", name, s)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"testing"
-	"time"
 
 	"github.com/vipilot/vipilot/e2e/lab"
 )
@@ -44,7 +43,7 @@ func (f *fleet) paths(prefix string) (map[string]path, error) {
 // awaitPaths waits until the router was told exactly this.
 func (f *fleet) awaitPaths(what, prefix string, want map[string]path) {
 	f.t.Helper()
-	f.await(what, 20*time.Second, func() error {
+	f.await(what, func() error {
 		got, err := f.paths(prefix)
 		if err == nil && !maps.Equal(got, want) {
 			err = fmt.Errorf("the router has the paths %v, want %v", got, want)
@@ -84,7 +83,7 @@ func TestStandbyAndLastPath(t *testing.T) {
 		if step.last == "withdraw" {
 			hops = nil
 		}
-		f.await("last: "+step.last, 20*time.Second, func() error { return f.routed("203.0.113.53/32", hops...) })
+		f.await("last: "+step.last, func() error { return f.routed("203.0.113.53/32", hops...) })
 	}
 	report := f.ready(f.LB1)
 	f.LB1.KillController()

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/vipilot/vipilot/e2e/lab"
 )
@@ -21,7 +20,7 @@ func TestReviewApps(t *testing.T) {
 	f.boot()
 	f.awaitMaster(f.LB1)
 	leads := func(site, want string) {
-		f.await(site, 15*time.Second, func() error {
+		f.await(site, func() error {
 			a, err := f.get(lab.VIP, site, "/")
 			if want == "" && err != nil {
 				return nil
@@ -38,7 +37,7 @@ func TestReviewApps(t *testing.T) {
 	f.launch(f.App2, lab.Container{Name: "bad", Labels: label("a.b"), Publish: 8080})
 	leads("pr-13.preview.example.net", thirteen)
 	leads("pr-12.preview.example.net", twelve)
-	f.await("the status", 5*time.Second, func() error {
+	f.await("the status", func() error {
 		s := f.ready(f.LB1).Services["review"]
 		if len(s.Endpoints) != 2 || s.Endpoints[0].Branch == "" || len(s.Rejected) != 1 || s.Rejected[0].Reason != "invalid_label" {
 			return fmt.Errorf("%+v", s)

@@ -64,7 +64,7 @@ func (f *staged) pushed(files map[string]string) (commit string) {
 func (f *staged) taken(what, revision string, nodes ...*lab.Node) {
 	f.t.Helper()
 	for _, n := range nodes {
-		f.awaitStatus(n, what, 20*time.Second, func(r status.Report) error {
+		f.awaitStatus(n, what, func(r status.Report) error {
 			if r.Config.Revision != revision || r.Config.Pending != nil || !r.Ready {
 				return fmt.Errorf("revision %s, want %s; ready %v, error %q", r.Config.Revision, revision, r.Ready, lab.Text(r.Config.Error))
 			}
@@ -78,36 +78,46 @@ func (f *staged) taken(what, revision string, nodes ...*lab.Node) {
 func (f *staged) stays(what, good, pending, reason, why string, nodes ...*lab.Node) {
 	f.t.Helper()
 	for _, n := range nodes {
-		f.awaitStatus(n, what, 20*time.Second, func(r status.Report) error {
+		f.awaitStatus(n, what, func(r status.Report) error {
 			if c := r.Config; c.Revision != good || lab.Text(c.Pending) != pending || c.PendingReason != reason || !strings.Contains(lab.Text(c.Error), why) {
 				return fmt.Errorf("revision %s, want %s; pending %q (%s), want %s (%s); error %q, want %q", c.Revision, good,
 					lab.Text(c.Pending), c.PendingReason, pending, reason, lab.Text(c.Error), why)
 			}
 			return nil
 		})
-		metrics, err := n.Read(f.ctx, "/metrics")
-		f.must(err)
-		screen, err := n.Vipilot(f.ctx, "status")
-		f.must(err)
-		for _, want := range []struct{ in, text string }{
-			{metrics, fmt.Sprintf("vipilot_config_info{revision=%q} 1", good)},
-			{metrics, fmt.Sprintf("vipilot_config_pending_info{reason=%q,revision=%q} 1", reason, pending)},
-			{metrics, "vipilot_config_pending 1"},
-			{screen, good}, {screen, pending}, {screen, why}, {strings.ReplaceAll(n.Logs(1<<20), `"revision":"`, "revision="), "revision=" + pending}, // text or JSON
-		} {
-			if !strings.Contains(want.in, want.text) {
-				f.t.Errorf("%s: %s says nowhere %q:\n%s", what, n.Name, want.text, want.in)
+		f.await(what+", said by "+n.Name, func() error {
+			metrics, err := n.Read(f.ctx, "/metrics")
+			if err != nil {
+				return err
 			}
-		}
+			screen, err := n.Vipilot(f.ctx, "status")
+			if err != nil {
+				return err
+			}
+			for _, want := range []struct{ in, text string }{
+				{metrics, fmt.Sprintf("vipilot_config_info{revision=%q} 1", good)},
+				{metrics, fmt.Sprintf("vipilot_config_pending_info{reason=%q,revision=%q} 1", reason, pending)},
+				{metrics, "vipilot_config_pending 1"},
+				{screen, good}, {screen, pending}, {screen, why}, {strings.ReplaceAll(n.Logs(1<<20), `"revision":"`, "revision="), "revision=" + pending}, // text or JSON
+			} {
+				if !strings.Contains(want.in, want.text) {
+					return fmt.Errorf("it says nowhere %q:\n%s", want.text, want.in)
+				}
+			}
+			return nil
+		})
 	}
 }
 
-// logged wants a text in a node's log.
+// logged waits for a text in a node's log.
 func (f *staged) logged(n *lab.Node, text string) {
 	f.t.Helper()
-	if !strings.Contains(n.Logs(1<<20), text) {
-		f.t.Errorf("the log of %s says nowhere %q", n.Name, text)
-	}
+	f.await("a line of "+n.Name, func() error {
+		if !strings.Contains(n.Logs(1<<20), text) {
+			return fmt.Errorf("the log says nowhere %q", text)
+		}
+		return nil
+	})
 }
 
 // A revision comes into force as a transaction: what a daemon refuses never

@@ -43,19 +43,19 @@ func TestOSPFFollowsTheMaster(t *testing.T) {
 	f.todo(f.App1, "web-1")
 	f.todo(f.App2, "web-2")
 	f.boot()
-	f.await("route to lb1", 60*time.Second, f.routedTo("ospf", f.LB1))
-	f.awaitStatus(f.LB1, "announced, neighbors full", 20*time.Second, func(r status.Report) error {
+	f.await("route to lb1", f.routedTo("ospf", f.LB1))
+	f.awaitStatus(f.LB1, "announced, neighbors full", func(r status.Report) error {
 		if len(r.VIPs["public"].Announced) != 1 {
 			return fmt.Errorf("public %+v", r.VIPs["public"])
 		}
 		return lab.HearsRouter(r)
 	})
-	f.awaitStatus(f.LB2, "neighbors full", 30*time.Second, lab.HearsRouter)
+	f.awaitStatus(f.LB2, "neighbors full", lab.HearsRouter)
 	report, err := f.LB1.Status(f.ctx)
 	f.must(err)
 	f.LB1.KillController()
 	f.must(f.LB1.Signal(f.ctx, "KILL", report.Components.HAProxy.PID))
-	t.Logf("HAProxy of the master killed, its controller dead: route to lb2 after %s", f.await("route to lb2", 10*time.Second, f.routedTo("ospf", f.LB2)))
+	t.Logf("HAProxy of the master killed, its controller dead: route to lb2 after %s", f.await("route to lb2", f.routedTo("ospf", f.LB2)))
 	f.steady(time.Second)
 }
 
@@ -72,9 +72,9 @@ func TestBFDFindsADeadNode(t *testing.T) {
 	f.todo(f.App1, "web-1")
 	f.todo(f.App2, "web-2")
 	f.boot()
-	f.await("two equal routes", 20*time.Second, func() error { return f.routed("203.0.113.53/32", f.LB1.Address, f.LB2.Address) })
+	f.await("two equal routes", func() error { return f.routed("203.0.113.53/32", f.LB1.Address, f.LB2.Address) })
 	for _, n := range f.Nodes() {
-		f.awaitStatus(n, "BFD up", 20*time.Second, func(r status.Report) error {
+		f.awaitStatus(n, "BFD up", func(r status.Report) error {
 			if p := r.Components.Speaker.Peers["edge"]; p.BFD != "up" {
 				return fmt.Errorf("peer %+v, frr %+v", p, r.Components.FRR)
 			}
@@ -82,7 +82,7 @@ func TestBFDFindsADeadNode(t *testing.T) {
 		})
 	}
 	f.must(f.Cut(f.ctx, f.LB1.Host)) // the router's port stays up: only silence tells
-	gone := f.await("route by lb2 alone", 9*time.Second, func() error { return f.routed("203.0.113.53/32", f.LB2.Address) })
+	gone := f.await("route by lb2 alone", func() error { return f.routed("203.0.113.53/32", f.LB2.Address) })
 	t.Logf("node cut off: route gone after %s", gone.Round(time.Millisecond))
 	if gone > 5*time.Second {
 		t.Errorf("BFD did not tell: %s", gone)

@@ -27,13 +27,16 @@ func (f *fleet) listen(n *lab.Node) *steps {
 	ctx, cancel := context.WithCancel(f.ctx)
 	f.t.Cleanup(cancel)
 	go func() {
-		_ = n.Events(ctx, func(e status.Event) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if slices.Contains([]string{"stage", "vip", "prefix"}, e.Kind) {
-				s.told = append(s.told, e)
-			}
-		})
+		for ctx.Err() == nil { // who is slow to listen is dropped, and may ask again for what is kept
+			_ = n.Events(ctx, func(e status.Event) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if slices.Contains([]string{"stage", "vip", "prefix"}, e.Kind) {
+					s.told = append(s.told, e)
+				}
+			})
+			time.Sleep(20 * time.Millisecond)
+		}
 	}()
 	return s
 }
@@ -51,19 +54,25 @@ func (s *steps) at(since time.Time, kind, to string) time.Time {
 	return time.Time{}
 }
 
+// await is at, once it has been told.
+func (s *steps) await(since time.Time, kind, to string) (told time.Time) {
+	s.f.t.Helper()
+	s.f.await("the event of "+kind+" "+to, func() error {
+		if told = s.at(since, kind, to); told.IsZero() {
+			return errNotTold
+		}
+		return nil
+	})
+	return told
+}
+
 // inOrder requires that stages were told in this order since the given time,
 // and that the VIP and its prefix went once the node yielded, not before.
 func (s *steps) inOrder(since time.Time, stages ...string) {
 	s.f.t.Helper()
 	var before time.Time
 	for _, stage := range stages {
-		var now time.Time
-		s.f.await("the event of stage "+stage, 10*time.Second, func() error {
-			if now = s.at(since, "stage", stage); now.IsZero() {
-				return errNotTold
-			}
-			return nil
-		})
+		now := s.await(since, "stage", stage)
 		if now.Before(before) {
 			s.f.t.Errorf("stage %s was told for %s, before the one that comes first", stage, now)
 		}
@@ -71,7 +80,7 @@ func (s *steps) inOrder(since time.Time, stages ...string) {
 	}
 	yielding := s.at(since, "stage", "yielding")
 	for kind, to := range map[string]string{"vip": "backup", "prefix": "withdrawn"} {
-		if went := s.at(since, kind, to); went.IsZero() || went.Before(yielding) {
+		if went := s.await(since, kind, to); went.Before(yielding) {
 			s.f.t.Errorf("%s %s at %s, want after %s", kind, to, went, yielding)
 		}
 	}

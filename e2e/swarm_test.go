@@ -41,7 +41,7 @@ func swarmed(t *testing.T) (*fleet, *lab.Swarm) {
 	s, err := f.StartSwarm(f.ctx)
 	if s != nil {
 		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 			defer cancel()
 			if t.Failed() {
 				tasks, err := s.Tasks(ctx)
@@ -94,7 +94,7 @@ func names(r status.Report, service, state string) []string {
 // awaitTasks waits until exactly these tasks of web are ready, and no other endpoint is left.
 func (f *fleet) awaitTasks(want ...string) {
 	f.t.Helper()
-	f.awaitStatus(f.LB1, fmt.Sprintf("tasks %v", want), 20*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, fmt.Sprintf("tasks %v", want), func(r status.Report) error {
 		if got := names(r, "todo", "ready"); !slices.Equal(slices.Sorted(slices.Values(got)), want) || len(r.Services["todo"].Endpoints) != len(want) {
 			return fmt.Errorf("endpoints %+v", r.Services["todo"])
 		}
@@ -120,7 +120,7 @@ func TestSwarm(t *testing.T) {
 			spec.TaskTemplate.ContainerSpec.Env = []string{"VERSION=" + version}
 			spec.UpdateConfig = &swarm.UpdateConfig{Parallelism: 1, Order: order}
 		}))
-		f.await("only version "+version, 30*time.Second, func() error {
+		f.await("only version "+version, func() error {
 			for range 8 {
 				if a, err := f.get(lab.VIP, "todo.example.net", "/"); err != nil || a.Version != version {
 					return fmt.Errorf("answer %+v, %v", a, err)
@@ -133,7 +133,7 @@ func TestSwarm(t *testing.T) {
 	f.must(s.Scale(f.ctx, "web", 4)) // spread over both hosts: an update may have left all tasks on the one that is drained
 	f.awaitTasks("web.1", "web.2", "web.3", "web.4")
 	f.must(s.SetAvailability(f.ctx, f.App2, swarm.NodeAvailabilityDrain))
-	f.awaitStatus(f.LB1, "all tasks on app1", 30*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, "all tasks on app1", func(r status.Report) error {
 		if n := len(r.Services["todo"].Endpoints); n != 4 {
 			return fmt.Errorf("%d endpoints", n)
 		}
@@ -163,12 +163,12 @@ func TestSwarmAddresses(t *testing.T) {
 	f.must(s.Create(f.ctx, lab.Service{Name: "onhost", Replicas: 1, Network: "host", Env: []string{"PORT=8083"}}))
 	f.must(s.Create(f.ctx, lab.Service{Name: "nowhere", Replicas: 1, Mode: swarm.PortConfigPublishModeHost, Where: "node.labels.none==such"}))
 	for _, site := range []string{"agent.example.net", "onhost.example.net"} {
-		f.await(site+" answers", 20*time.Second, func() error {
+		f.await(site+" answers", func() error {
 			_, err := f.get(lab.VIP, site, "/")
 			return err
 		})
 	}
-	f.awaitStatus(f.LB1, "every service's addresses", 20*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, "every service's addresses", func(r status.Report) error {
 		addresses := func(service string) (list []string) {
 			for _, e := range r.Services[service].Endpoints {
 				host, _, _ := strings.Cut(e.Name, "/")
@@ -206,7 +206,7 @@ func TestSwarmAddresses(t *testing.T) {
 	// the other host too.
 	f.must(s.Attach(f.ctx, f.App1, f.LB1, "mesh_net"))
 	for site, containers := range map[string]int{"direct.example.net": 2, "virtual.example.net": 1} {
-		f.await("answers over the overlay: "+site, 20*time.Second, func() error {
+		f.await("answers over the overlay: "+site, func() error {
 			seen := make(map[string]bool)
 			for range 8 {
 				a, err := f.get(lab.VIP, site, "/")
@@ -239,7 +239,7 @@ func TestSwarmLosesItsLeader(t *testing.T) {
 	f.must(s.Scale(f.ctx, "web", 3))
 	f.awaitTasks("web.1", "web.2", "web.3")
 	f.awaitContainers(3)
-	f.awaitStatus(f.LB1, "three managers", 10*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, "three managers", func(r status.Report) error {
 		for _, name := range []string{"app1", "app2", "app3"} {
 			if h := r.Hosts[name]; h.State != "connected" || h.Error != nil {
 				return fmt.Errorf("%s: %+v", name, h)
@@ -251,7 +251,7 @@ func TestSwarmLosesItsLeader(t *testing.T) {
 	load := f.load(200, false)
 	f.App1.KillEngine() // it leads; its containers live on
 	s.Ask(app3)
-	f.awaitStatus(f.LB1, "the loss, and nothing stale", 15*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, "the loss, and nothing stale", func(r status.Report) error {
 		if r.Hosts["app1"].State != "unreachable" || len(names(r, "todo", "ready")) < 3 {
 			return fmt.Errorf("host %+v, service %+v", r.Hosts["app1"], r.Services["todo"])
 		}
@@ -262,8 +262,8 @@ func TestSwarmLosesItsLeader(t *testing.T) {
 		}
 		return nil
 	})
-	f.await("the others to lead", 30*time.Second, func() error { return s.Scale(f.ctx, "web", 4) })
-	f.awaitStatus(f.LB1, "a task that the new leader started", 50*time.Second, func(r status.Report) error {
+	f.await("the others to lead", func() error { return s.Scale(f.ctx, "web", 4) })
+	f.awaitStatus(f.LB1, "a task that the new leader started", func(r status.Report) error {
 		if ready := names(r, "todo", "ready"); !slices.Contains(ready, "web.4") {
 			return fmt.Errorf("ready are %v, rejected %+v", ready, r.Services["todo"].Rejected)
 		}
@@ -282,7 +282,7 @@ func TestSwarmManagerDies(t *testing.T) {
 	f, s := swarmed(t)
 	load := f.load(200, false)
 	f.App1.KillEngine() // its containers live on
-	f.awaitStatus(f.LB1, "endpoints stale", 20*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, "endpoints stale", func(r status.Report) error {
 		if r.Hosts["app1"].State != "unreachable" || len(names(r, "todo", "ready")) != 2 || !strings.HasPrefix(r.Services["todo"].Endpoints[0].Reason, "stale: no manager") {
 			return fmt.Errorf("host %+v, service %+v", r.Hosts["app1"], r.Services["todo"])
 		}
@@ -299,19 +299,22 @@ func TestSwarmManagerDies(t *testing.T) {
 	}
 	load = f.load(200, false)
 	f.must(f.App2.Kill(f.ctx, ids[0], "SIGTERM"))
-	f.awaitStatus(f.LB1, "the stopped task drained", time.Second, func(r status.Report) error {
+	seen := f.awaitStatus(f.LB1, "the stopped task drained", func(r status.Report) error {
 		if n := len(names(r, "todo", "ready")); n != 1 {
 			return fmt.Errorf("%d endpoints are ready", n)
 		}
 		return nil
 	})
+	if down := names(seen, "todo", "down"); len(down) > 0 {
+		t.Errorf("not its engine told of the end of %v, but a check that failed", down)
+	}
 	f.steady(1500 * time.Millisecond)
 	f.lossless("a task stops while the manager is dead", load)
 
 	// The node restarts anew with what the last one remembered.
 	f.LB1.KillController()
 	f.must(f.LB1.StartVipilot(f.ctx))
-	f.awaitStatus(f.LB1, "remembered endpoint", 20*time.Second, func(r status.Report) error {
+	f.awaitStatus(f.LB1, "remembered endpoint", func(r status.Report) error {
 		if !slices.Equal(names(r, "todo", "ready"), []string{"web.1"}) && !slices.Equal(names(r, "todo", "ready"), []string{"web.2"}) {
 			return fmt.Errorf("service %+v", r.Services["todo"])
 		}

@@ -15,6 +15,10 @@ import (
 	"github.com/vipilot/vipilot/e2e/lab"
 )
 
+// tierRate is that of each load: a request may cost a TLS handshake on both sides
+// of it, and a machine that has too many of those fails its checks as well.
+const tierRate = 50
+
 // tiered starts two hosts whose containers publish nothing, each with a proxy.
 func tiered(t *testing.T) *fleet {
 	calm := strings.Replace(todoService, "interval: 500ms, rise: 1, fall: 2", "interval: 1s, rise: 1, fall: 3", 1) // each check is a TLS handshake
@@ -62,7 +66,7 @@ func (f *fleet) unpublished(app *lab.App, name string, env ...string) {
 // behind their host's proxy: for balancing, cookies, TCP, and their clients.
 func TestTier(t *testing.T) {
 	f := tiered(t)
-	f.await("echo through a tier", 10*time.Second, func() error { return f.echo(lab.VIP + ":5432") })
+	f.await("echo through a tier", func() error { return f.echo(lab.VIP + ":5432") })
 
 	first, cookie := f.pinned("")
 	if cookie == "" || strings.Contains(cookie, "web") {
@@ -86,7 +90,7 @@ func TestTier(t *testing.T) {
 	if want := []string{f.clientAddress()}; !slices.Equal(seen, want) {
 		t.Errorf("X-Forwarded-For %v, want %v", seen, want)
 	}
-	report := f.awaitStatus(f.LB1, "endpoints through tiers", 5*time.Second, inState("app1/web-1", "ready"))
+	report := f.awaitStatus(f.LB1, "endpoints through tiers", inState("app1/web-1", "ready"))
 	if e, _ := endpoint(report, "app1/web-1"); e.Via != "10.77.0.11:7080" {
 		t.Errorf("endpoint %+v", e)
 	}
@@ -111,7 +115,7 @@ func TestTier(t *testing.T) {
 func TestTierScale(t *testing.T) {
 	f := tiered(t)
 	before := f.reloads(f.LB1) + f.reloads(f.App1.Tier()) + f.reloads(f.App2.Tier())
-	kept, closing := f.load(100, true), f.load(100, false)
+	kept, closing := f.load(tierRate, true), f.load(tierRate, false)
 	f.unpublished(f.App1, "web-3", "START_DELAY=700ms")
 	f.awaitContainers(5)
 	f.must(f.App1.Stop(f.ctx, "web-1"))
@@ -132,7 +136,7 @@ func TestTierControllerKill(t *testing.T) {
 	f := tiered(t)
 	tier := f.App1.Tier()
 	before := f.ready(tier).Components.HAProxy
-	load := f.load(200, false)
+	load := f.load(tierRate, false)
 	tier.KillController()
 	f.steady(time.Second)
 	f.awaitContainers(4)
@@ -151,10 +155,10 @@ func TestTierDies(t *testing.T) {
 	f := tiered(t)
 	tier := f.App1.Tier()
 	pid := f.ready(tier).Components.HAProxy.PID
-	load := f.load(100, false)
+	load := f.load(tierRate, false)
 	f.steady(500 * time.Millisecond)
 	f.must(tier.Signal(f.ctx, "KILL", pid))
-	f.await("another HAProxy", 10*time.Second, func() error {
+	f.await("another HAProxy", func() error {
 		r, err := tier.Status(f.ctx)
 		if err == nil && (r.Components.HAProxy.PID == pid || r.Components.HAProxy.State != "running") {
 			err = errors.New("not yet")
@@ -173,7 +177,7 @@ func TestTierDies(t *testing.T) {
 	f.must(f.Join(f.ctx, f.App1.Host))
 	f.awaitContainers(4)
 
-	load = f.load(100, false)
+	load = f.load(tierRate, false)
 	f.steady(500 * time.Millisecond)
 	f.must(tier.StopController()) // in order: HAProxy ends too
 	f.awaitContainers(2)
@@ -193,7 +197,7 @@ func (f *fleet) pinned(cookie string) (name, fresh string) {
 	if cookie != "" {
 		req.AddCookie(&http.Cookie{Name: "SRV", Value: cookie})
 	}
-	resp, err := f.Client.HTTPClient(2*time.Second, false).Do(req)
+	resp, err := f.Client.HTTPClient(5*time.Second, false).Do(req)
 	f.must(err)
 	defer resp.Body.Close()
 	for _, c := range resp.Cookies() {
@@ -209,7 +213,7 @@ func (f *fleet) forwarded(claim string) []string {
 	f.must(err)
 	req.Host = "todo.example.net"
 	req.Header.Set("X-Forwarded-For", claim)
-	resp, err := f.Client.HTTPClient(2*time.Second, false).Do(req)
+	resp, err := f.Client.HTTPClient(5*time.Second, false).Do(req)
 	f.must(err)
 	defer resp.Body.Close()
 	var said struct{ Forwarded []string }
@@ -233,7 +237,7 @@ func (f *fleet) knock(address string) error {
 		return err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 	_, err = conn.Read(make([]byte, 1))
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() {

@@ -47,7 +47,7 @@ func (f *fleet) selfSigned(ends time.Duration, names ...string) string {
 func (f *fleet) shown(name string) (*x509.Certificate, error) { return f.shownAt(lab.VIP, name) }
 
 func (f *fleet) shownAt(address, name string) (*x509.Certificate, error) {
-	ctx, cancel := context.WithTimeout(f.ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(f.ctx, 5*time.Second)
 	defer cancel()
 	raw, err := f.Client.Dial(ctx, "tcp", address+":443")
 	if err != nil {
@@ -65,7 +65,7 @@ func (f *fleet) shownAt(address, name string) (*x509.Certificate, error) {
 func (f *fleet) secured(name string) error { return f.securedAt(lab.VIP, name) }
 
 func (f *fleet) securedAt(address, name string) error {
-	client := f.Client.HTTPClient(2*time.Second, false)
+	client := f.Client.HTTPClient(5*time.Second, false)
 	client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{ServerName: name, InsecureSkipVerify: true}
 	req, err := http.NewRequestWithContext(f.ctx, http.MethodGet, "https://"+address+"/", nil)
 	if err != nil {
@@ -86,7 +86,7 @@ func (f *fleet) securedAt(address, name string) error {
 // loadTLS is the public asking the usual service over TLS, whoever vouches for it.
 func (f *fleet) loadTLS(rate int, keepAlive bool) *lab.Running {
 	return lab.Load{From: f.Client, URL: "https://" + lab.VIP + "/", Name: "todo.example.net", Method: http.MethodPost, Rate: rate, KeepAlive: keepAlive,
-		TLS: &tls.Config{ServerName: "todo.example.net", InsecureSkipVerify: true}, Timeout: 3 * time.Second}.Start(f.ctx)
+		TLS: &tls.Config{ServerName: "todo.example.net", InsecureSkipVerify: true}, Timeout: 10 * time.Second}.Start(f.ctx)
 }
 
 // A changed certificate goes live without a reload or a lost request; one that
@@ -99,13 +99,13 @@ func TestCertificateFile(t *testing.T) {
 	f.todo(f.App1, "web-1")
 	f.boot()
 	f.awaitMaster(f.LB1)
-	f.await("an answer over TLS", 10*time.Second, func() error { return f.secured("todo.example.net") })
+	f.await("an answer over TLS", func() error { return f.secured("todo.example.net") })
 	before := f.reloads(f.LB1)
 	kept, closing := f.loadTLS(100, true), f.loadTLS(50, false)
 	replace := func(what, content string, serial string) {
 		f.t.Helper()
 		f.must(f.UpdateConfig(map[string]string{"certs/todo.pem": content}))
-		f.await(what, 10*time.Second, func() error {
+		f.await(what, func() error {
 			leaf, err := f.shown("todo.example.net")
 			if err == nil && leaf.SerialNumber.String() != serial {
 				err = fmt.Errorf("serial %s, want %s", leaf.SerialNumber, serial)
@@ -123,7 +123,7 @@ func TestCertificateFile(t *testing.T) {
 		"not a certificate with its ": "nothing of the kind\n",
 	} {
 		f.must(f.UpdateConfig(map[string]string{"certs/todo.pem": bad}))
-		f.awaitStatus(f.LB1, reason, 10*time.Second, func(r status.Report) error {
+		f.awaitStatus(f.LB1, reason, func(r status.Report) error {
 			if !strings.Contains(lab.Text(r.Config.Error), reason) {
 				return fmt.Errorf("config.error %q", lab.Text(r.Config.Error))
 			}
@@ -174,7 +174,7 @@ func TestACME(t *testing.T) {
 	f.boot()
 	f.awaitMaster(f.LB1)
 	const name = "todo.example.net"
-	took := f.await("a certificate from the authority", 60*time.Second, func() error {
+	took := f.await("a certificate from the authority", func() error {
 		leaf, err := f.shown(name)
 		if err == nil && !strings.Contains(leaf.Issuer.CommonName, "Pebble") {
 			err = fmt.Errorf("issued by %s", leaf.Issuer)
@@ -182,11 +182,11 @@ func TestACME(t *testing.T) {
 		return err
 	})
 	t.Logf("obtained in %v", took.Round(time.Millisecond))
-	f.await("an answer over TLS", 10*time.Second, func() error { return f.secured(name) })
+	f.await("an answer over TLS", func() error { return f.secured(name) })
 	leaf, err := f.shown(name)
 	f.must(err)
 	for _, n := range f.Nodes() {
-		f.awaitStatus(n, "the certificate", 20*time.Second, func(r status.Report) error {
+		f.awaitStatus(n, "the certificate", func(r status.Report) error {
 			c := r.Certificates["pebble@@"+name]
 			if c.Temporary || !c.NotAfter.Equal(leaf.NotAfter) {
 				return fmt.Errorf("certificates %+v", r.Certificates)
@@ -205,7 +205,7 @@ func TestACME(t *testing.T) {
 	f.must(os.Rename(authority.Storage, authority.Storage+".away"))
 	f.must(f.PowerOff(f.ctx, f.LB1))
 	f.awaitMaster(f.LB2)
-	f.await("the other node's answer", 10*time.Second, func() error { return f.secured(name) })
+	f.await("the other node's answer", func() error { return f.secured(name) })
 	now, err := f.shown(name)
 	if err != nil || now.SerialNumber.Cmp(leaf.SerialNumber) != 0 {
 		t.Errorf("the other node shows %v, %v", now, err)

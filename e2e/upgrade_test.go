@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/vipilot/vipilot/e2e/lab"
+	"github.com/vipilot/vipilot/status"
 )
 
 // TestPreviousState: a node that was killed under the previous release boots
@@ -29,11 +31,12 @@ func TestPreviousState(t *testing.T) {
 	f.must(f.LB1.StartVipilot(f.ctx))
 	f.awaitMaster(f.LB1)
 	f.awaitAnswer()
-	r, err := f.LB1.Status(f.ctx)
-	f.must(err)
-	if r.Config.Revision != "845e8e4a7cfc" || r.Config.Error == nil || len(r.Services["todo"].Endpoints) != 2 || r.Hosts["app1"].StaleSince == nil {
-		t.Errorf("revision %s, error %v, services %+v, hosts %+v", r.Config.Revision, lab.Text(r.Config.Error), r.Services, r.Hosts)
-	}
+	r := f.awaitStatus(f.LB1, "what is remembered, and what is amiss", func(r status.Report) error {
+		if r.Config.Revision != "845e8e4a7cfc" || r.Config.Error == nil || len(r.Services["todo"].Endpoints) != 2 || r.Hosts["app1"].StaleSince == nil {
+			return fmt.Errorf("revision %s, error %v, services %+v, hosts %+v", r.Config.Revision, lab.Text(r.Config.Error), r.Services, r.Hosts)
+		}
+		return nil
+	})
 	if r.Components.HAProxy.Reloads != 0 {
 		t.Errorf("HAProxy was reloaded %d times", r.Components.HAProxy.Reloads)
 	}

@@ -23,7 +23,7 @@ func ofClocks() []fault {
 			s.must(s.LB1.SetClock(-time.Hour))
 			s.rest(4 * time.Second)
 			s.freeze(s.App2) // who waits by the wall clock finds out in an hour
-			s.awaitStatus(s.LB1, "host stale", 30*time.Second, lab.HostIs("app2", "unreachable"))
+			s.awaitStatus(s.LB1, "host stale", lab.HostIs("app2", "unreachable"))
 			s.thaw(s.App2)
 			if now := s.sessions(); now != sessions {
 				s.t.Errorf("the router had %+v and has %+v", sessions, now)
@@ -72,5 +72,5 @@ func (s *scene) sessions() (came int) {
 func (s *scene) thaw(app *lab.App) {
 	s.t.Helper()
 	s.must(app.SignalEngine(syscall.SIGCONT))
-	s.awaitStatus(s.LB1, "host back", 40*time.Second, lab.HostIs(app.Name, "connected"))
+	s.awaitStatus(s.LB1, "host back", lab.HostIs(app.Name, "connected"))
 }

@@ -54,7 +54,7 @@ func ofProcesses() []fault {
 			strike: func(s *scene) {
 				old := s.status(s.LB1).Components.Speaker.PID
 				s.end(s.LB1, old)
-				s.awaitStatus(s.LB1, "another sentinel", 20*time.Second, lab.AnotherSentinel(old))
+				s.awaitStatus(s.LB1, "another sentinel", lab.AnotherSentinel(old))
 				s.whole()
 			},
 		},
@@ -76,7 +76,7 @@ func ofProcesses() []fault {
 				child := s.find(s.LB1, "-P", fmt.Sprint(old))
 				s.end(s.LB1, old)
 				s.end(s.LB1, child)
-				s.awaitStatus(s.LB1, "another keepalived", 20*time.Second, lab.AnotherKeepalived(old))
+				s.awaitStatus(s.LB1, "another keepalived", lab.AnotherKeepalived(old))
 				s.whole()
 			},
 		},
@@ -124,14 +124,14 @@ func (s *scene) endHAProxy(pid int) {
 	s.t.Helper()
 	old := s.haproxy()
 	s.end(s.LB1, pid)
-	s.awaitStatus(s.LB1, "another HAProxy", 20*time.Second, lab.AnotherHAProxy(old))
+	s.awaitStatus(s.LB1, "another HAProxy", lab.AnotherHAProxy(old))
 	s.whole()
 }
 
 func (s *scene) startController(n *lab.Node) {
 	s.t.Helper()
 	s.must(n.StartVipilot(s.ctx, "--on-exit", "leave"))
-	s.awaitStatus(n, "everything applied", 40*time.Second, lab.Applied)
+	s.awaitStatus(n, "everything applied", lab.Applied)
 }
 
 // daemonKilled ends one of FRR's daemons on the master.
@@ -139,7 +139,7 @@ func daemonKilled(name string) func(*scene) {
 	return func(s *scene) {
 		old := s.find(s.LB1, "-x", name)
 		s.end(s.LB1, old)
-		s.await("another "+name, 20*time.Second, func() error {
+		s.await("another "+name, func() error {
 			out, err := s.LB1.Run(s.ctx, "pgrep", "-n", "-x", name)
 			if err == nil && out == fmt.Sprintln(old) {
 				return fmt.Errorf("it is still %d", old)

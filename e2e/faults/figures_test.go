@@ -70,10 +70,10 @@ func roleChange(s *scene, figures map[string]time.Duration) {
 		deaf("1\n")
 		change := s.next(taken)
 		told = append(told, s.after(updates, s.LB2, change.At))
-		s.await("route to lb2", 10*time.Second, func() error { return s.routed(s.LB2) })
+		s.await("route to lb2", func() error { return s.routed(s.LB2) })
 		followed = append(followed, time.Since(change.At))
 		deaf("0\n")
-		s.await("route to lb1", 10*time.Second, func() error { return s.routed(s.LB1) })
+		s.await("route to lb1", func() error { return s.routed(s.LB1) })
 		s.next(taken) // it has gone there
 	}
 	s.t.Logf("role change to UPDATE on the wire: %v; to the router's kernel: %v", told, followed)
@@ -130,11 +130,11 @@ func prefixes(s *scene, figures map[string]time.Duration) {
 	}
 	began := time.Now()
 	s.order(s.LB1, more)
-	s.await("10,000 routes", 30*time.Second, routes(many))
+	s.await("10,000 routes", routes(many))
 	figures[prefixesAfter] = time.Since(began)
 	began = time.Now()
 	s.order(s.LB1, orders)
-	s.await("none of them", 30*time.Second, routes(0))
+	s.await("none of them", routes(0))
 	s.t.Logf("10,000 prefixes announced after %v, withdrawn after %v", figures[prefixesAfter], time.Since(began))
 }
 

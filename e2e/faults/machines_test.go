@@ -15,7 +15,7 @@ func ofMachines() []fault {
 			name: "node loses power", about: "the master vanishes at once; → it boots", bound: deadNode, back: backAgain,
 			strike: func(s *scene) {
 				s.must(s.PowerOff(s.ctx, s.LB1))
-				s.await("the other has all", 20*time.Second, s.movedTo(s.LB2))
+				s.await("the other has all", s.movedTo(s.LB2))
 			},
 			heal: func(s *scene) {
 				s.must(s.PowerOn(s.ctx, s.LB1))
@@ -27,7 +27,7 @@ func ofMachines() []fault {
 			name: "uplink down", about: "the master's cable is pulled; → plugged in", bound: deadNode, back: backAgain,
 			strike: func(s *scene) {
 				s.must(s.Cut(s.ctx, s.LB1.Host))
-				s.await("the other has all", 20*time.Second, s.movedTo(s.LB2))
+				s.await("the other has all", s.movedTo(s.LB2))
 			},
 			heal: func(s *scene) { s.must(s.Join(s.ctx, s.LB1.Host)); s.whole() },
 		},
@@ -42,7 +42,7 @@ func ofMachines() []fault {
 				s.engines("-A")
 				for _, n := range s.Nodes() {
 					for _, host := range []string{"app1", "app2"} {
-						s.awaitStatus(n, "host stale", 30*time.Second, lab.HostIs(host, "unreachable"))
+						s.awaitStatus(n, "host stale", lab.HostIs(host, "unreachable"))
 					}
 				}
 			},
@@ -50,7 +50,7 @@ func ofMachines() []fault {
 				s.engines("-D")
 				for _, n := range s.Nodes() {
 					for _, host := range []string{"app1", "app2"} {
-						s.awaitStatus(n, "host back", 40*time.Second, lab.HostIs(host, "connected"))
+						s.awaitStatus(n, "host back", lab.HostIs(host, "connected"))
 					}
 				}
 			},
@@ -59,7 +59,7 @@ func ofMachines() []fault {
 			name: "engine frozen", about: "one engine answers nothing and tells no event any more (SIGSTOP); → it goes on", bound: nothing, steady: true,
 			strike: func(s *scene) {
 				s.freeze(s.App2)
-				s.awaitStatus(s.LB1, "host stale", 30*time.Second, lab.HostIs("app2", "unreachable"))
+				s.awaitStatus(s.LB1, "host stale", lab.HostIs("app2", "unreachable"))
 			},
 			heal: func(s *scene) { s.thaw(s.App2) },
 		},
@@ -96,13 +96,13 @@ func (s *scene) movedTo(n *lab.Node) func() error {
 func (s *scene) part(how string) {
 	s.t.Helper()
 	for n, other := range map[*lab.Node]*lab.Node{s.LB1: s.LB2, s.LB2: s.LB1} {
-		_, err := n.Run(s.ctx, "iptables", how, "INPUT", "-s", other.Address, "-j", "DROP")
+		_, err := n.Run(s.ctx, "iptables", "-w", how, "INPUT", "-s", other.Address, "-j", "DROP")
 		s.must(err)
 	}
 	if how == "-A" {
 		s.t.Cleanup(func() { // so that a test that ends here leaves no wall
 			for _, n := range s.Nodes() {
-				_, _ = n.Run(context.Background(), "iptables", "-F", "INPUT")
+				_, _ = n.Run(context.Background(), "iptables", "-w", "-F", "INPUT")
 			}
 		})
 	}
@@ -112,7 +112,7 @@ func (s *scene) part(how string) {
 func (s *scene) engines(how string) {
 	s.t.Helper()
 	for _, n := range s.Nodes() {
-		_, err := n.Run(s.ctx, "iptables", how, "OUTPUT", "-p", "tcp", "--dport", "2376", "-j", "DROP")
+		_, err := n.Run(s.ctx, "iptables", "-w", how, "OUTPUT", "-p", "tcp", "--dport", "2376", "-j", "DROP")
 		s.must(err)
 	}
 }

@@ -26,7 +26,7 @@ func ofEverythingElse() []fault {
 			strike: func(s *scene) {
 				old := s.status(s.LB1).Components.Speaker.PID
 				s.must(s.LB1.Signal(s.ctx, "STOP", old))
-				s.awaitStatus(s.LB1, "another sentinel", 20*time.Second, lab.AnotherSentinel(old))
+				s.awaitStatus(s.LB1, "another sentinel", lab.AnotherSentinel(old))
 				s.whole()
 			},
 		},
@@ -49,7 +49,7 @@ func ofEverythingElse() []fault {
 					s.must(occupy(s, n))
 				}
 				s.must(s.UpdateConfig(map[string]string{"broken.yaml": "services:\n  broken: {vip: nowhere}\n"}))
-				s.awaitStatus(s.LB1, "it is refused", 20*time.Second, func(r status.Report) error {
+				s.awaitStatus(s.LB1, "it is refused", func(r status.Report) error {
 					if r.Config.Error == nil {
 						return fmt.Errorf("revision %s is in force", r.Config.Revision)
 					}
@@ -163,7 +163,7 @@ func frenzy(s *scene) {
 		})
 	}
 	s.must(all.Wait())
-	s.awaitStatus(s.LB1, "all containers of the last second", 20*time.Second, lab.EndpointsReady(crowd+2))
+	s.awaitStatus(s.LB1, "all containers of the last second", lab.EndpointsReady(crowd+2))
 	if now := s.status(s.LB1).Components.HAProxy.Reloads; now != reloads {
 		s.t.Errorf("HAProxy was reloaded %d times", now-reloads)
 	}

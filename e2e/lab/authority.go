@@ -37,7 +37,7 @@ func (l *Lab) StartAuthority(ctx context.Context, site string) (*Authority, erro
 		return nil, fmt.Errorf("start the authority: %w", err)
 	}
 	a.daemon = d
-	err = Poll(ctx, 10*time.Second, func(ctx context.Context) error {
+	err = Poll(ctx, Patience, func(ctx context.Context) error {
 		conn, err := l.Client.Dial(ctx, "tcp", net.JoinHostPort(ClientAddress, "14000"))
 		if err == nil {
 			err = conn.Close()
@@ -51,4 +51,4 @@ func (l *Lab) StartAuthority(ctx context.Context, site string) (*Authority, erro
 }
 
 // Stop ends the authority.
-func (a *Authority) Stop() error { return a.daemon.Stop(5 * time.Second) }
+func (a *Authority) Stop() error { return a.daemon.Stop(30 * time.Second) }

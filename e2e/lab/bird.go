@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"text/template"
-	"time"
 )
 
 const bird = "bird"
@@ -66,7 +65,7 @@ func (r *Router) startBIRD(ctx context.Context) error {
 		return err
 	}
 	r.running[bird] = d
-	err = Poll(ctx, 10*time.Second, func(ctx context.Context) error {
+	err = Poll(ctx, Patience, func(ctx context.Context) error {
 		_, err := r.Run(ctx, "birdc", "-s", "/run/bird.ctl", "show", "status")
 		return err
 	})

@@ -174,7 +174,7 @@ func (h *Host) startEngine(ctx context.Context, data string) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = Poll(ctx, 60*time.Second, func(ctx context.Context) error {
+	err = Poll(ctx, Patience, func(ctx context.Context) error {
 		_, err := h.Engine(ctx, "version")
 		return err
 	})

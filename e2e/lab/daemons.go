@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 )
 
 // order is that in which FRR's daemons are started.
@@ -27,7 +26,7 @@ func (r *Router) StartDaemon(ctx context.Context, name string) error {
 		return err
 	}
 	r.running[name] = d
-	err = Poll(ctx, 10*time.Second, func(ctx context.Context) error {
+	err = Poll(ctx, Patience, func(ctx context.Context) error {
 		_, err := r.Run(ctx, "vtysh", "-d", name, "-c", "show version")
 		return err
 	})
@@ -83,7 +82,7 @@ func (r *Router) forget(ctx context.Context) error {
 for family in -4 -6; do for protocol in bgp ospf bird; do
 ip $family route flush proto $protocol 2>/dev/null; ip $family route show proto $protocol
 done; done`
-	return Poll(ctx, 5*time.Second, func(ctx context.Context) error {
+	return Poll(ctx, Patience, func(ctx context.Context) error {
 		left, err := r.Run(ctx, "sh", "-c", script)
 		if err == nil && left != "" {
 			err = fmt.Errorf("the router still has %s", left)
@@ -154,7 +153,7 @@ func (r *Router) guard(ctx context.Context, word, timers string) error {
 	for _, node := range []string{"10.77.0.21", "10.77.0.22"} {
 		args = append(args, "-c", word+"neighbor "+node+" bfd"+timers)
 	}
-	return Poll(ctx, 10*time.Second, func(ctx context.Context) error {
+	return Poll(ctx, Patience, func(ctx context.Context) error {
 		_, err := r.Run(ctx, "vtysh", args...)
 		return err
 	})

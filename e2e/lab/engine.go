@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
@@ -51,40 +52,51 @@ func (a *App) StartEngine(ctx context.Context) error {
 	if a.engine != nil && !a.engine.hasEnded() {
 		return nil
 	}
-	socket := filepath.Join(a.dir, "docker.sock")
-	pki := a.lab.pkiDir()
-	engine, err := a.daemon(
-		[]string{"HTTPS_PROXY=http://127.0.0.1:9", "HTTP_PROXY=http://127.0.0.1:9"}, // no registry: fail at once, without DNS
-		"dockerd", "--data-root", filepath.Join(a.dir, "data"), "--exec-root", filepath.Join(a.dir, "exec"),
-		"--pidfile", "/run/docker.pid", "--host", "unix://"+socket, "--host", "tcp://"+a.Address+":2376",
-		"--tlsverify", "--tlscacert", pki+"/ca.pem", "--tlscert", pki+"/server.pem", "--tlskey", pki+"/server-key.pem",
-		"--cgroup-parent", "/"+a.lab.id+"-"+a.Name, "--exec-opt", "native.cgroupdriver=cgroupfs",
-		"--log-level", "warn", "--max-concurrent-downloads", "1")
+	engine, err := a.dockerd()
 	if err != nil {
 		return err
 	}
 	a.engine = engine
 	if a.Docker == nil {
-		a.Docker, err = client.NewClientWithOpts(client.WithHost("unix://"+socket), client.WithAPIVersionNegotiation())
+		a.Docker, err = client.NewClientWithOpts(client.WithHost(a.Socket()), client.WithAPIVersionNegotiation())
 		if err != nil {
 			return fmt.Errorf("make a Docker client: %w", err)
 		}
 	}
-	err = Poll(ctx, 60*time.Second, func(ctx context.Context) error {
+	err = Poll(ctx, Patience, func(ctx context.Context) error {
+		if a.engine.hasEnded() { // its containerd took too long for it
+			again, err := a.dockerd()
+			if err != nil {
+				return err
+			}
+			a.engine = again
+		}
 		_, err := a.Docker.Ping(ctx)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("start the engine of %s: %w\n%s", a.Name, err, engine.tail(10))
+		return fmt.Errorf("start the engine of %s: %w\n%s", a.Name, err, a.engine.tail(10))
 	}
 	return a.importImage(ctx)
+}
+
+// dockerd starts the engine's process.
+func (a *App) dockerd() (*Daemon, error) {
+	pki := a.lab.pkiDir()
+	return a.daemon(
+		[]string{"HTTPS_PROXY=http://127.0.0.1:9", "HTTP_PROXY=http://127.0.0.1:9"}, // no registry: fail at once, without DNS
+		"dockerd", "--data-root", filepath.Join(a.dir, "data"), "--exec-root", filepath.Join(a.dir, "exec"),
+		"--pidfile", "/run/docker.pid", "--host", a.Socket(), "--host", "tcp://"+a.Address+":2376",
+		"--tlsverify", "--tlscacert", pki+"/ca.pem", "--tlscert", pki+"/server.pem", "--tlskey", pki+"/server-key.pem",
+		"--cgroup-parent", "/"+a.lab.id+"-"+a.Name, "--exec-opt", "native.cgroupdriver=cgroupfs",
+		"--log-level", "warn", "--max-concurrent-downloads", "1")
 }
 
 // KillEngine ends the engine with SIGKILL. Its containers run on.
 func (a *App) KillEngine() { a.engine.Kill() }
 
 // StopEngine ends the engine in order, and with it its containers.
-func (a *App) StopEngine() error { return a.engine.Stop(30 * time.Second) }
+func (a *App) StopEngine() error { return a.engine.Stop(60 * time.Second) }
 
 // importImage makes the image from the one binary of e2e/app.
 func (a *App) importImage(ctx context.Context) error {
@@ -201,17 +213,27 @@ func (a *App) Kill(ctx context.Context, name, signal string) error {
 	return nil
 }
 
-// Clear removes every container of the host by force.
+// Clear removes every container of the host by force, and returns when none is
+// left. An engine that is busy may say that one cannot be killed, or is being
+// removed, and then it is asked again.
 func (a *App) Clear(ctx context.Context) error {
+	return Poll(ctx, Patience, a.clear)
+}
+
+func (a *App) clear(ctx context.Context) error {
 	all, err := a.Docker.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs()})
 	if err != nil {
 		return fmt.Errorf("list containers of %s: %w", a.Name, err)
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group
 	group.SetLimit(8)
 	for _, c := range all {
 		group.Go(func() error {
-			return a.Docker.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true})
+			err := a.Docker.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true})
+			if cerrdefs.IsNotFound(err) {
+				return nil
+			}
+			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -280,9 +302,8 @@ func goBuild(ctx context.Context, dir, pkg, to string, env []string, flags ...st
 
 // StartEcho runs a TCP server outside Docker, as on a virtual machine, that
 // answers what it is sent.
-func (a *App) StartEcho(port uint16) error {
-	_, err := a.daemon([]string{fmt.Sprintf("TCP_PORT=%d", port), "PORT=9199"}, a.lab.app)
-	return err
+func (a *App) StartEcho(port uint16) (*Daemon, error) {
+	return a.daemon([]string{fmt.Sprintf("TCP_PORT=%d", port), "PORT=9199"}, a.lab.app)
 }
 
 // StartApp runs the application of [Image] outside Docker, at a port.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -90,7 +89,7 @@ func (n *Node) RunCompose(ctx context.Context, names ...string) error {
 }
 
 func (n *Node) awaitStatus(ctx context.Context) error {
-	err := Poll(ctx, 20*time.Second, func(ctx context.Context) error {
+	err := Poll(ctx, Patience, func(ctx context.Context) error {
 		_, err := n.Status(ctx)
 		return err
 	})

@@ -44,6 +44,8 @@ type Result struct {
 	FirstError error
 	LongestGap time.Duration // longest time without a good answer
 
+	Connections int // the most that were open at once
+
 	latencies []time.Duration
 	troubled  []time.Time // when the requests with trouble were due
 }
@@ -58,6 +60,7 @@ type Running struct {
 	mu       sync.Mutex
 	result   Result
 	lastGood time.Time
+	open     int // connections
 }
 
 // Run sends for a time and returns when every request has ended.
@@ -81,15 +84,44 @@ func (l Load) Start(ctx context.Context) *Running {
 		l.Method = http.MethodGet
 	}
 	client := l.From.HTTPClient(l.Timeout, l.KeepAlive)
+	transport := client.Transport.(*http.Transport)
 	if l.TLS != nil {
-		transport := client.Transport.(*http.Transport)
 		transport.TLSClientConfig, transport.ForceAttemptHTTP2 = l.TLS, l.KeepAlive
 	}
 	ctx, stop := context.WithCancel(ctx)
 	r := &Running{load: l, client: client, stop: stop, done: make(chan struct{}),
 		result: Result{Errors: make(map[string]int), Answers: make(map[string]int)}, lastGood: time.Now()}
+	transport.DialContext = r.dial
 	go r.send(ctx)
 	return r
+}
+
+// dial connects from the load's host and counts the connection while it is open.
+func (r *Running) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := r.load.From.Dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	r.count(1)
+	return &counted{Conn: conn, closed: sync.OnceFunc(func() { r.count(-1) })}, nil
+}
+
+func (r *Running) count(change int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open += change
+	r.result.Connections = max(r.result.Connections, r.open)
+}
+
+// counted is a connection that tells of its end.
+type counted struct {
+	net.Conn
+	closed func()
+}
+
+func (c *counted) Close() error {
+	c.closed()
+	return c.Conn.Close()
 }
 
 // Stop ends the load, waits for the requests under way and returns what was seen.
@@ -232,7 +264,7 @@ func (r Result) Outage(quiet time.Duration) time.Duration {
 // Merge is what two loads that ran side by side have seen together.
 func (r Result) Merge(other Result) Result {
 	sum := Result{OK: r.OK + other.OK, Failed: r.Failed + other.Failed, Errors: maps.Clone(r.Errors), Answers: maps.Clone(r.Answers),
-		FirstError: cmp.Or(r.FirstError, other.FirstError), LongestGap: max(r.LongestGap, other.LongestGap)}
+		FirstError: cmp.Or(r.FirstError, other.FirstError), LongestGap: max(r.LongestGap, other.LongestGap), Connections: r.Connections + other.Connections}
 	for kind, n := range other.Errors {
 		sum.Errors[kind] += n
 	}

@@ -50,7 +50,7 @@ func (n *Node) StartVipilot(ctx context.Context, flags ...string) error {
 		return err
 	}
 	n.controller = d
-	err = Poll(ctx, 10*time.Second, func(ctx context.Context) error {
+	err = Poll(ctx, Patience, func(ctx context.Context) error {
 		if d.hasEnded() {
 			return fmt.Errorf("it ended with exit code %d", d.Code())
 		}
@@ -105,7 +105,7 @@ func (n *Node) Logs(lines int) string {
 // Status reads GET /v1/status on the node.
 func (n *Node) Status(ctx context.Context) (status.Report, error) {
 	var report status.Report
-	body, err := n.get(ctx, "/v1/status", 2*time.Second)
+	body, err := n.get(ctx, "/v1/status", 10*time.Second)
 	if err != nil {
 		return report, err
 	}
@@ -152,7 +152,7 @@ func (n *Node) get(ctx context.Context, path string, timeout time.Duration) (io.
 
 // Read is the whole answer to GET on the node's status listener.
 func (n *Node) Read(ctx context.Context, path string) (string, error) {
-	body, err := n.get(ctx, path, 5*time.Second)
+	body, err := n.get(ctx, path, 10*time.Second)
 	if err != nil {
 		return "", err
 	}

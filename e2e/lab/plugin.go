@@ -26,6 +26,7 @@ func (a *App) AddNetworkDriver(name string) (remove func(), err error) {
 		if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
 			return err
 		}
+		_ = os.Remove(socket) // an earlier driver's, which ended where this path is another file
 		listener, err = net.Listen("unix", socket)
 		return err
 	})

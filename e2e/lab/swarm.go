@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -71,7 +72,7 @@ func (s *Swarm) awaitNode(ctx context.Context, app *App) error {
 	if err != nil {
 		return err
 	}
-	return Poll(ctx, 30*time.Second, func(ctx context.Context) error {
+	return Poll(ctx, Patience, func(ctx context.Context) error {
 		node, _, err := s.manager.Docker.NodeInspectWithRaw(ctx, info.Swarm.NodeID)
 		if err == nil && node.Status.State != swarm.NodeStateReady {
 			err = fmt.Errorf("the swarm sees %s as %s", app.Name, node.Status.State)
@@ -109,7 +110,7 @@ func (s *Swarm) End(ctx context.Context) error {
 	var errs []error
 	for _, app := range slices.Backward(s.members) {
 		errs = append(errs, app.StartEngine(ctx), app.Docker.SwarmLeave(ctx, true))
-		errs = append(errs, Poll(ctx, 20*time.Second, func(ctx context.Context) error {
+		errs = append(errs, Poll(ctx, Patience, func(ctx context.Context) error {
 			if err := app.Clear(ctx); err != nil {
 				return err
 			}
@@ -201,6 +202,20 @@ func (s *Swarm) Create(ctx context.Context, service Service) error {
 
 // Update changes a service's specification, as docker service update does.
 func (s *Swarm) Update(ctx context.Context, name string, change func(*swarm.ServiceSpec)) error {
+	return inSequence(func() error { return s.update(ctx, name, change) })
+}
+
+// inSequence repeats a change of what was read a moment before, as long as the
+// Swarm itself has changed it in between.
+func inSequence(change func() error) error {
+	for {
+		if err := change(); err == nil || !strings.Contains(err.Error(), "update out of sequence") {
+			return err
+		}
+	}
+}
+
+func (s *Swarm) update(ctx context.Context, name string, change func(*swarm.ServiceSpec)) error {
 	found, _, err := s.manager.Docker.ServiceInspectWithRaw(ctx, name, swarm.ServiceInspectOptions{})
 	if err != nil {
 		return fmt.Errorf("inspect service %s: %w", name, err)
@@ -242,15 +257,17 @@ func (s *Swarm) updateNode(ctx context.Context, app *App, change func(*swarm.Nod
 	if err != nil {
 		return err
 	}
-	node, _, err := s.manager.Docker.NodeInspectWithRaw(ctx, info.Swarm.NodeID)
-	if err != nil {
-		return fmt.Errorf("inspect node %s: %w", app.Name, err)
-	}
-	change(&node.Spec)
-	if err := s.manager.Docker.NodeUpdate(ctx, node.ID, node.Version, node.Spec); err != nil {
-		return fmt.Errorf("update node %s: %w", app.Name, err)
-	}
-	return nil
+	return inSequence(func() error {
+		node, _, err := s.manager.Docker.NodeInspectWithRaw(ctx, info.Swarm.NodeID)
+		if err != nil {
+			return fmt.Errorf("inspect node %s: %w", app.Name, err)
+		}
+		change(&node.Spec)
+		if err := s.manager.Docker.NodeUpdate(ctx, node.ID, node.Version, node.Spec); err != nil {
+			return fmt.Errorf("update node %s: %w", app.Name, err)
+		}
+		return nil
+	})
 }
 
 // Containers are the running containers of a service on one host, by ID.

@@ -117,7 +117,7 @@ func labs() map[string]owner {
 // control groups and its directory.
 func remove(dir string) error {
 	id := filepath.Base(dir)
-	return Poll(context.Background(), 10*time.Second, func(context.Context) error {
+	return Poll(context.Background(), Patience, func(context.Context) error {
 		for _, pid := range processes(id) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
@@ -215,6 +215,10 @@ func missingPrograms() error {
 	}
 	return nil
 }
+
+// Patience is how long a test waits for what has to come, where how long it
+// takes is not what it tries: long enough for a machine that has much else to do.
+const Patience = 90 * time.Second
 
 // Poll calls check every few milliseconds until it returns nil, and gives its
 // last error when ctx ends or the time is up.
