@@ -16,7 +16,7 @@ func TestE2EFar(t *testing.T) {
 	if l == nil {
 		return
 	}
-	l.StartFar()
+	l.StartFar("")
 	s := e2eSpeaker(t, runDir(t))
 	want := wantBGP("203.0.113.10/32")
 	want.Prefixes[0].LocalPreference = 300

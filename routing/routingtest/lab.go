@@ -29,7 +29,6 @@ const (
 	Node6              = "2001:db8:30::1"
 	Router6            = "2001:db8:30::2"
 	ASN                = 65010 // the node's
-	Far                = 65099 // the router's, for StartFar's second session
 	Peer               = 65000 // the router's
 
 	inside   = "VIPILOT_E2E_INSIDE"
@@ -208,9 +207,9 @@ func (l *Lab) daemon(name string, args ...string) {
 	l.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 }
 
-// StartFar runs a router that has its session with the node between addresses
-// that are not on the wire.
-func (l *Lab) StartFar() {
+// StartFar is Start for a router that also has a session with the node between
+// addresses that are not on the wire.
+func (l *Lab) StartFar(lines string) {
 	l.t.Helper()
 	for _, line := range []string{
 		"ip addr add " + FarNode + "/32 dev lo", "ip route add " + FarRouter + " via " + Router,
@@ -219,7 +218,7 @@ func (l *Lab) StartFar() {
 		Run(l.t, line)
 	}
 	far := " neighbor " + FarNode + " "
-	l.Start(far + "remote-as " + strconv.Itoa(ASN) + "\n" + far + "ebgp-multihop 3\n" + far + "update-source " + FarRouter + "\n")
+	l.Start(far + "remote-as " + strconv.Itoa(ASN) + "\n" + far + "ebgp-multihop 3\n" + far + "update-source " + FarRouter + "\n" + lines)
 }
 
 // Ask is `vtysh -c line` on the router.
