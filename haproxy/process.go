@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	startDeadline = 15 * time.Second
+	startDeadline = 30 * time.Second
 	lookEvery     = 2 * time.Millisecond
 	maxDir        = 80 // a unix socket's path has at most 107 bytes, and HAProxy adds a suffix while it binds
 )
