@@ -106,6 +106,7 @@ func (l *lab) end() {
 	if log, err := os.ReadFile(l.dir + "/log"); err == nil && l.t.Failed() {
 		l.t.Logf("end of dockerd's log:\n%s", log[max(0, len(log)-3000):])
 	}
+	_ = l.cmd.Process.Signal(syscall.SIGCONT) // a test may have failed while it was held
 	_ = exec.Command("sh", "-c", "docker -H "+l.url()+" ps -aq | xargs -r docker -H "+l.url()+" rm -f").Run()
 	l.signal(syscall.SIGTERM, true)
 	l.sweep()
