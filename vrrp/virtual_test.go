@@ -126,7 +126,7 @@ func TestChecker(t *testing.T) {
 	}
 	told := func(want string) {
 		t.Helper()
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(patience)
 		for {
 			data, _ := os.ReadFile(filepath.Join(dir, "told"))
 			got := strings.Join(strings.Fields(string(data)), " ")

@@ -141,7 +141,7 @@ func TestSpeakerWithoutRouter(t *testing.T) {
 		t.Error("took a config without an ASN")
 	}
 	announced("[203.0.113.10/32 2001:db8::10/128]")
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for !strings.Contains(s.Peers()["edge"].Error, "connection refused") {
 		select {
 		case <-s.Changes():

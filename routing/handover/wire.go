@@ -63,22 +63,41 @@ type answer struct {
 
 // Ask asks another node to pass connections on, from one node's address.
 func Ask(ctx context.Context, from netip.Addr, to netip.AddrPort, r Request) error {
-	_, err := ask(ctx, from, to, question{Request: r})
-	return err
+	return asking{from, to, askTimeout}.pass(ctx, r)
 }
 
 // AskReady tells another node that this one is about to have VIPs again within
 // d, and asks whether it may.
 func AskReady(ctx context.Context, from netip.Addr, to netip.AddrPort, d time.Duration) (ready bool, err error) {
-	a, err := ask(ctx, from, to, question{Request: Request{Milliseconds: int(d.Milliseconds())}, Comes: true})
-	return a.Ready, err
+	return asking{from, to, askTimeout}.ready(ctx, d)
 }
 
 // AskWord asks another node for what it says of itself.
 func AskWord(ctx context.Context, from netip.Addr, to netip.AddrPort) (Word, error) {
-	a, err := ask(ctx, from, to, question{Word: true})
+	return asking{from, to, askTimeout}.word(ctx)
+}
+
+// asking is one node with questions to another, each to be answered in time.
+type asking struct {
+	from netip.Addr
+	to   netip.AddrPort
+	time time.Duration
+}
+
+func (n asking) pass(ctx context.Context, r Request) error {
+	_, err := n.ask(ctx, question{Request: r})
+	return err
+}
+
+func (n asking) ready(ctx context.Context, d time.Duration) (bool, error) {
+	a, err := n.ask(ctx, question{Request: Request{Milliseconds: int(d.Milliseconds())}, Comes: true})
+	return a.Ready, err
+}
+
+func (n asking) word(ctx context.Context) (Word, error) {
+	a, err := n.ask(ctx, question{Word: true})
 	if err == nil && a.Word == nil {
-		err = fmt.Errorf("%s says nothing of itself", to)
+		err = fmt.Errorf("%s says nothing of itself", n.to)
 	}
 	if err != nil {
 		return Word{}, err
@@ -86,25 +105,25 @@ func AskWord(ctx context.Context, from netip.Addr, to netip.AddrPort) (Word, err
 	return *a.Word, nil
 }
 
-func ask(ctx context.Context, from netip.Addr, to netip.AddrPort, q question) (a answer, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+func (n asking) ask(ctx context.Context, q question) (a answer, err error) {
+	ctx, cancel := context.WithTimeout(ctx, n.time)
 	defer cancel()
-	dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
-	conn, err := dialer.DialContext(ctx, "tcp", to.String())
+	dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(n.from, 0))}
+	conn, err := dialer.DialContext(ctx, "tcp", n.to.String())
 	if err != nil {
-		return a, fmt.Errorf("ask %s: %w", to, err)
+		return a, fmt.Errorf("ask %s: %w", n.to, err)
 	}
 	defer conn.Close()
 	deadline, _ := ctx.Deadline()
 	_ = conn.SetDeadline(deadline)
 	if err := json.NewEncoder(conn).Encode(q); err != nil {
-		return a, fmt.Errorf("ask %s: %w", to, err)
+		return a, fmt.Errorf("ask %s: %w", n.to, err)
 	}
 	if err := json.NewDecoder(io.LimitReader(conn, maxRequest)).Decode(&a); err != nil {
-		return answer{}, fmt.Errorf("ask %s: %w", to, err)
+		return answer{}, fmt.Errorf("ask %s: %w", n.to, err)
 	}
 	if a.Error != "" {
-		return answer{}, fmt.Errorf("%s refuses: %.200q", to, a.Error)
+		return answer{}, fmt.Errorf("%s refuses: %.200q", n.to, a.Error)
 	}
 	return a, nil
 }

@@ -15,6 +15,9 @@ import (
 
 var here = netip.MustParseAddr("127.0.0.1")
 
+// patiently asks as a node does, and waits as long as a busy machine may take.
+func patiently(at netip.AddrPort) asking { return asking{here, at, time.Minute} }
+
 // takes is a node that takes requests, and is asked nothing else.
 type takes func(netip.Addr, Request) error
 
@@ -69,19 +72,19 @@ func TestAsk(t *testing.T) {
 		got = r
 		return refusal
 	})
-	if err := Ask(t.Context(), here, at, want); err != nil {
+	if err := patiently(at).pass(t.Context(), want); err != nil {
 		t.Fatal(err)
 	}
 	if len(got.Moves) != 2 || got.Moves[0] != want.Moves[0] || got.Moves[1] != want.Moves[1] || got.Time() != 1500*time.Millisecond {
 		t.Errorf("taken: %+v", got)
 	}
 	refusal = errors.New("node lb2 is being drained itself\nbecause")
-	err := Ask(t.Context(), here, at, want)
+	err := patiently(at).pass(t.Context(), want)
 	if err == nil || !strings.Contains(err.Error(), "drained itself") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("refused: %v", err)
 	}
 	for _, late := range []int{0, -1, int(MaxTime.Milliseconds()) + 1} {
-		if err := Ask(t.Context(), here, at, Request{Moves: want.Moves, Milliseconds: late}); err == nil {
+		if err := patiently(at).pass(t.Context(), Request{Moves: want.Moves, Milliseconds: late}); err == nil {
 			t.Errorf("%d ms were taken", late)
 		}
 	}
@@ -104,22 +107,22 @@ func TestAskMore(t *testing.T) {
 	})
 	for _, want := range []bool{false, true} {
 		ready = want
-		if got, err := AskReady(t.Context(), here, at, 7*time.Second); got != want || err != nil {
+		if got, err := patiently(at).ready(t.Context(), 7*time.Second); got != want || err != nil {
 			t.Errorf("ready %t, %v; want %t", got, err, want)
 		}
 	}
-	word, err := AskWord(t.Context(), here, at)
+	word, err := patiently(at).word(t.Context())
 	if err != nil || word.Node != "lb2" || !slices.Equal(word.Fit, []string{"public"}) || !slices.Equal(word.Serving, []string{"any"}) {
 		t.Errorf("word %+v, %v", word, err)
 	}
 	refusal = errors.New("you are no node of ours")
-	if _, err := AskWord(t.Context(), here, at); err == nil || !strings.Contains(err.Error(), "no node of ours") {
+	if _, err := patiently(at).word(t.Context()); err == nil || !strings.Contains(err.Error(), "no node of ours") {
 		t.Errorf("word: %v", err)
 	}
-	if got, err := AskReady(t.Context(), here, at, 7*time.Second); got || err == nil || !strings.Contains(err.Error(), "no node of ours") {
+	if got, err := patiently(at).ready(t.Context(), 7*time.Second); got || err == nil || !strings.Contains(err.Error(), "no node of ours") {
 		t.Errorf("ready: %t, %v", got, err)
 	}
-	if _, err := AskReady(t.Context(), here, at, MaxTime+time.Second); err == nil {
+	if _, err := patiently(at).ready(t.Context(), MaxTime+time.Second); err == nil {
 		t.Error("a node that comes some day was taken in")
 	}
 }
@@ -167,7 +170,7 @@ func TestHostileAsking(t *testing.T) {
 			t.Fatalf("taken: %.100q", text)
 		}
 	}
-	if err := Ask(t.Context(), here, at, Request{Moves: []Move{{vip, other}}, Milliseconds: 1}); err != nil || taken != 1 {
+	if err := patiently(at).pass(t.Context(), Request{Moves: []Move{{vip, other}}, Milliseconds: 1}); err != nil || taken != 1 {
 		t.Errorf("a good request after them: %v, %d taken", err, taken)
 	}
 }
