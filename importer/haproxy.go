@@ -68,6 +68,13 @@ type front struct {
 }
 
 func (h *haproxy) frontend(s *section) {
+	if s.operators() {
+		h.remark(h.cfg.at(s.no), s.kind+" "+s.name, "is for operators alone; vipilot has a page at / and metrics at /metrics of its own, on --listen, not on a VIP")
+		for _, l := range s.lines {
+			l.used = true
+		}
+		return
+	}
 	f := front{section: s, tcp: true}
 	if l := s.last("mode"); l != nil && len(l.words) > 1 {
 		f.tcp = l.words[1] == "tcp"
@@ -94,6 +101,15 @@ func (h *haproxy) frontend(s *section) {
 	}
 	h.frontRules(&f)
 	h.spread(&f)
+}
+
+// operators says whether a frontend shows statistics or metrics and serves nothing.
+func (s *section) operators() bool {
+	shows := len(s.of("stats"))+len(s.of("http-request", "use-service", "prometheus-exporter")) > 0
+	for _, keyword := range []string{"use_backend", "default_backend", "server", "server-template", "redirect", "http-request redirect", "http-request return"} {
+		shows = shows && len(s.of(strings.Fields(keyword)...)) == 0
+	}
+	return shows
 }
 
 // redirectTo notes that plain HTTP of a VIP goes to https, also for the

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -34,8 +35,12 @@ func (a acls) cases(words []string) ([]match, error) {
 			done, now = append(done, now...), []match{{}}
 			continue
 		}
-		if w == "!" || strings.HasPrefix(w, "!") {
-			return nil, fmt.Errorf("has a negation (%s), and a route of vipilot cannot say no", printable(w))
+		no := false
+		for strings.HasPrefix(w, "!") {
+			if no, w = !no, w[1:]; w == "" && i+1 < len(words) {
+				i++
+				w = words[i]
+			}
 		}
 		var terms [][]string
 		if w == "{" {
@@ -58,6 +63,9 @@ func (a acls) cases(words []string) ([]match, error) {
 			}
 			any = append(any, m)
 		}
+		if no {
+			any = []match{not(any)}
+		}
 		var err error
 		if now, err = all(now, any); err != nil {
 			return nil, err
@@ -67,6 +75,20 @@ func (a acls) cases(words []string) ([]match, error) {
 		return nil, errors.New("no request fulfils it")
 	}
 	return done, nil
+}
+
+// not is what none of these takes: the clients of networks can be refused, all
+// else stays a question (see except).
+func not(any []match) match {
+	var m match
+	for _, one := range any {
+		if one.onlySources() {
+			m.denied = append(m.denied, one.sources...)
+		} else {
+			m.except = append(m.except, one)
+		}
+	}
+	return m
 }
 
 func plain(words []string) []string {
@@ -117,7 +139,6 @@ func criterion(words []string) (match, error) {
 
 func criterionOf(name, argument, method string, values []string) (match, error) {
 	exact := method == "" || method == "str"
-	no := fmt.Errorf("matches %s by %s", printable(name), printable(method))
 	switch name {
 	case "hdr", "fhdr", "hdr_val":
 		if strings.EqualFold(argument, "host") {
@@ -134,7 +155,7 @@ func criterionOf(name, argument, method string, values []string) (match, error) 
 		return hosts(values, method)
 	case "path", "path_beg":
 		if method != "beg" && !exact {
-			return match{}, no
+			return match{}, fmt.Errorf("looks at the path by %s, and a route of vipilot at how it begins (http.paths)", printable(method))
 		}
 		return match{paths: below(values)}, nil
 	case "method":
@@ -157,6 +178,9 @@ func criterionOf(name, argument, method string, values []string) (match, error) 
 	return match{}, fmt.Errorf("%s is nothing that a route of vipilot looks at", printable(name))
 }
 
+// wholeName tells a host's name from the mere beginning of one, such as "www.".
+var wholeName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$`)
+
 // hosts reads names of hosts, or ends of names.
 func hosts(values []string, method string) (match, error) {
 	var m match
@@ -173,8 +197,14 @@ func hosts(values []string, method string) (match, error) {
 			m.hosts = append(m.hosts, "*"+v)
 		case "dom":
 			m.hosts = append(m.hosts, strings.TrimPrefix(v, "."), "*."+strings.TrimPrefix(v, "."))
+		case "beg":
+			if !wholeName.MatchString(v) {
+				return m, errors.New("takes every host that begins so: name the hosts, or a wildcard such as *.example.net")
+			}
+			m.hosts = append(m.hosts, v)
+			m.notes = append(m.notes, "taken as the name "+v+"; in HAProxy it was the beginning of a name")
 		default:
-			return m, fmt.Errorf("matches host names by %s", printable(method))
+			return m, fmt.Errorf("looks at host names by %s: name the hosts, or a wildcard such as *.example.net", printable(method))
 		}
 	}
 	return m, nil

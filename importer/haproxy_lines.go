@@ -21,7 +21,15 @@ type line struct {
 	used  bool     // carried over, or nothing is lost without it
 }
 
-func (l *line) text() string { return strings.Join(l.words, " ") }
+// text is the line without passwords: it is said to people, and in comments.
+func (l *line) text() string {
+	words := l.words
+	if len(words) > 2 && words[0] == "stats" && words[1] == "auth" {
+		user, _, _ := strings.Cut(words[2], ":")
+		words = append(slices.Clone(words[:2]), user+":***")
+	}
+	return strings.Join(words, " ")
+}
 
 // section is a section of haproxy.cfg with its lines.
 type section struct {

@@ -33,7 +33,8 @@ var reasons = map[string]string{
 	"http-request set-header X-Forwarded-Proto": "", "http-request set-header X-Forwarded-For": "", "http-request add-header X-Forwarded-Proto": "", "http-request set-header X-Forwarded-Port": "X-Forwarded-Port is not set",
 	"http-request set-header X-Real-IP": "X-Forwarded-For tells the client's address", "reqadd": "is of HAProxy 1.x", "rspadd": "is of HAProxy 1.x", "stick-table": "tables other than `type ip` for `stick on src` have no counterpart; for limits see http.request.rate_limit",
 	"tcp-request inspect-delay": "", "tcp-request content accept": "", "compression algo": "", "compression type": "", "http-reuse": "connections to servers are shared safely",
-	"userlist": "",
+	"userlist": "", "no log": "", "http-request use-service prometheus-exporter": "vipilot has metrics of its own, at /metrics of --listen",
+	"stats uri": "vipilot has a page of its own on --listen; requests for this path go where the other rules send them",
 }
 
 // lost is why a line is not carried over; "" = it was, or nothing is lost.

@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -12,45 +13,18 @@ import (
 // routes makes a service of every use_backend, default_backend and listen.
 func (h *haproxy) routes(f *front) {
 	typed, order := typedOf(h.cfg, f.section, "use_backend", func(u types.UseBackend) string { return u.Comment })
+	rules := make(map[*service]*line)
 	for _, l := range order {
-		u := typed[l]
-		if strings.ContainsAny(u.Name, "%[]") {
+		if name := typed[l].Name; strings.ContainsAny(name, "%[]") {
 			h.remark(h.cfg.at(l.no), l.text(), "the backend is computed; write a service for each, or see http.host_label")
-			continue
-		}
-		if u.Cond == "unless" {
-			h.remark(h.cfg.at(l.no), l.text(), "says unless, and a route of vipilot cannot say no")
-			continue
-		}
-		_, _, cond := condition(l.words)
-		cases, err := f.acls.cases(cond)
-		if err != nil {
-			h.remark(h.cfg.at(l.no), l.text(), err.Error()+"; requests for it go where the other rules send them")
-			continue
-		}
-		for _, m := range cases {
-			m, framed := m.unframed()
-			if framed && len(m.hosts)+len(m.paths)+len(m.methods)+len(m.headers) == 0 {
-				h.remark(h.cfg.at(l.no), l.text(), "looks at nothing but whether the connection is upgraded, and any server may do that in vipilot; say by host or path what goes there")
-				continue
+		} else {
+			for _, s := range h.route(f, name, l) {
+				rules[s] = l
+				f.services = append(f.services, s)
 			}
-			s := h.service(f, u.Name, l.no)
-			if s == nil {
-				break
-			}
-			s.match = m
-			if framed {
-				s.notes = append(s.notes, "only connections that are upgraded (WebSocket) came here in HAProxy; now all that the rest of the rule names does")
-			}
-			if len(m.sources) > 0 {
-				s.notes = append(s.notes, "other clients get 403 here; in HAProxy the next rule is tried")
-			}
-			if f.exactPaths(cond) {
-				s.notes = append(s.notes, "path matches one path in HAProxy; here it is a prefix, and what lies below is served as well")
-			}
-			f.services = append(f.services, s)
 		}
 	}
+	h.exceptions(f, rules)
 	name, no := "", 0
 	if l := f.last("default_backend"); l != nil && len(l.words) > 1 {
 		name, no = l.words[1], l.no
@@ -62,6 +36,82 @@ func (h *haproxy) routes(f *front) {
 			f.services = append(f.services, s)
 		}
 	}
+}
+
+// route makes the services of a use_backend, one for each case of its condition.
+func (h *haproxy) route(f *front, name string, l *line) []*service {
+	cond, err := positive(l.words)
+	var cases []match
+	if err == nil {
+		cases, err = f.acls.cases(cond)
+	}
+	if err != nil {
+		h.remark(h.cfg.at(l.no), l.text(), err.Error()+"; requests for it go where the other rules send them")
+		return nil
+	}
+	var all []*service
+	for _, m := range cases {
+		m, framed := m.unframed()
+		if framed && len(m.hosts)+len(m.paths)+len(m.methods)+len(m.headers) == 0 {
+			h.remark(h.cfg.at(l.no), l.text(), "looks at nothing but whether the connection is upgraded, and any server may do that in vipilot; say by host or path what goes there")
+			continue
+		}
+		s := h.service(f, name, l.no)
+		if s == nil {
+			return all
+		}
+		s.match = m
+		s.deny = append(s.deny, m.denied...)
+		for _, note := range m.notes {
+			h.remark(h.cfg.at(l.no), l.text(), note)
+			s.notes = append(s.notes, note)
+		}
+		if framed {
+			s.notes = append(s.notes, "only connections that are upgraded (WebSocket) came here in HAProxy; now all that the rest of the rule names does")
+		}
+		if len(m.sources)+len(m.denied) > 0 {
+			s.notes = append(s.notes, "other clients get 403 here; in HAProxy the next rule is tried")
+		}
+		if f.exactPaths(cond) {
+			s.notes = append(s.notes, "path matches one path in HAProxy; here it is a prefix, and what lies below is served as well")
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// positive is the condition of a rule, with unless turned into a no.
+func positive(words []string) ([]string, error) {
+	_, unless, cond := condition(words)
+	if !unless {
+		return cond, nil
+	}
+	if len(cond) > 1 && slices.Index(cond, "}") != len(cond)-1 {
+		return nil, errors.New("says unless of more than one condition, and a route cannot say no")
+	}
+	return append([]string{"!"}, cond...), nil
+}
+
+// exceptions keeps routes that say no (`!api`) where that goes without saying,
+// since another service takes what they leave out, and gives the others up.
+func (h *haproxy) exceptions(f *front, rules map[*service]*line) {
+	var kept []*service
+	for _, s := range f.services {
+		open := slices.IndexFunc(s.match.except, func(e match) bool {
+			i := slices.IndexFunc(f.services, func(o *service) bool { return o.match.precedes(s.match, e) })
+			if i >= 0 {
+				s.notes = append(s.notes, "what it left out goes to "+f.services[i].name+", whose path is longer")
+			}
+			return i < 0
+		})
+		if open < 0 {
+			kept = append(kept, s)
+			continue
+		}
+		l := rules[s]
+		h.remark(h.cfg.at(l.no), l.text(), "says no, and a route cannot: give what it leaves out a service with a longer path; requests for it go where the other rules send them")
+	}
+	f.services = kept
 }
 
 // exactPaths says whether a condition compares whole paths.
@@ -199,7 +249,7 @@ func (s *service) refuse(cond []string, unless bool, named acls) (why string) {
 	}
 	var networks []string
 	for _, m := range cases {
-		if len(m.sources) == 0 || len(m.hosts)+len(m.paths)+len(m.methods)+len(m.headers) > 0 {
+		if !m.onlySources() {
 			return "turns away by more than the client's address; see http.allow and http.deny, which are for a whole service"
 		}
 		networks = append(networks, m.sources...)

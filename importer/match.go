@@ -13,7 +13,9 @@ import (
 type match struct {
 	hosts, paths, methods []string
 	headers               map[string]string // "*" = any value
-	sources               []string          // networks; not a route in vipilot, but who may come
+	sources, denied       []string          // networks; not a route in vipilot, but who may come
+	except                []match           // and none of these, which a route cannot say
+	notes                 []string          // what else it took where it comes from
 	never                 bool              // contradicts itself
 }
 
@@ -27,6 +29,7 @@ func both(a, b match) match {
 	m.methods, m.never = shared(a.methods, b.methods, m.never)
 	m.sources, m.never = shared(a.sources, b.sources, m.never)
 	m.paths, m.never = narrower(below(a.paths), below(b.paths), m.never)
+	m.denied, m.except, m.notes = append(slices.Clone(a.denied), b.denied...), append(slices.Clone(a.except), b.except...), append(slices.Clone(a.notes), b.notes...)
 	m.headers = maps.Clone(a.headers)
 	for name, value := range b.headers {
 		if m.headers == nil {
@@ -125,6 +128,7 @@ func joined(cases []match) []match {
 			merged := append(slices.Clone(*list(&out[i])), own...)
 			slices.Sort(merged)
 			*list(&out[i]) = slices.Compact(merged)
+			out[i].notes = append(out[i].notes, m.notes...)
 		}
 		cases = out
 	}
@@ -141,6 +145,27 @@ func (m match) unframed() (match, bool) {
 	return m, framed
 }
 
+// onlySources says whether m looks at the client's address and nothing else.
+func (m match) onlySources() bool {
+	return len(m.sources) > 0 && len(m.hosts)+len(m.paths)+len(m.methods)+len(m.headers)+len(m.denied)+len(m.except) == 0
+}
+
+// precedes says whether o, in vipilot, takes the requests of m that e takes as
+// well: the longest path wins.
+func (o match) precedes(m, e match) bool {
+	if len(o.paths) == 0 || len(e.paths) == 0 || len(o.methods)+len(o.headers)+len(o.sources)+len(o.denied)+len(o.except) > 0 {
+		return false
+	}
+	if (match{hosts: m.hosts}).key() != (match{hosts: o.hosts}).key() {
+		return false
+	}
+	return !slices.ContainsFunc(e.paths, func(path string) bool {
+		return !slices.ContainsFunc(o.paths, func(p string) bool {
+			return strings.HasPrefix(path, p) && !slices.ContainsFunc(m.paths, func(own string) bool { return len(own) >= len(p) })
+		})
+	})
+}
+
 // key is equal for equal ones.
 func (m match) key() string {
 	sorted := func(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
@@ -148,7 +173,11 @@ func (m match) key() string {
 	for _, name := range slices.Sorted(maps.Keys(m.headers)) {
 		headers = append(headers, name+"="+m.headers[name])
 	}
-	return fmt.Sprintf("%q %q %q %q %q", sorted(m.hosts), sorted(m.paths), sorted(m.methods), headers, sorted(m.sources))
+	var except []string
+	for _, e := range m.except {
+		except = append(except, e.key())
+	}
+	return fmt.Sprintf("%q %q %q %q %q %q %q", sorted(m.hosts), sorted(m.paths), sorted(m.methods), headers, sorted(m.sources), sorted(m.denied), except)
 }
 
 // network reads an address or a network as vipilot writes it.
