@@ -95,7 +95,7 @@ func TestPlannedDrain(t *testing.T) {
 
 	kept, closing = f.loads()
 	began = time.Now()
-	told, err := f.LB1.Vipilot(f.ctx, "drain", "node", "--wait", "--timeout", "20s")
+	told, err := f.LB1.Vipilot(f.ctx, "drain", "node", "--wait", "--timeout", "90s")
 	f.must(err)
 	if !strings.Contains(told, "node lb1 is withdrawing") || !strings.Contains(told, "node lb1 is drained") {
 		t.Errorf("vipilot drain node said:\n%s", told)
@@ -161,14 +161,14 @@ func TestDrainByHand(t *testing.T) {
 			f.awaitStatus(f.LB1, when, inState(n, want))
 		}
 	}
-	do("is drained", "endpoint", "app1/web-1", "--wait", "--timeout", "20s")
+	do("is drained", "endpoint", "app1/web-1", "--wait", "--timeout", "90s")
 	alone("an endpoint drained", "app2/web-2")
 	restart()
 	alone("remembered by the next controller", "app2/web-2")
 	do("back in service", "endpoint", "app1/web-1", "--undo")
 	f.awaitContainers(2)
 
-	do("is drained", "host", "app2", "--wait", "--timeout", "20s")
+	do("is drained", "host", "app2", "--wait", "--timeout", "90s")
 	alone("a host drained", "app1/web-1")
 	restart()
 	alone("remembered as well", "app1/web-1")

@@ -104,7 +104,7 @@ func ofProcesses() []fault {
 			name: "node drained", about: "`vipilot drain node` on the master, and --undo",
 			bound: nothing,
 			strike: func(s *scene) {
-				_, err := s.LB1.Vipilot(s.ctx, "drain", "node", "--wait", "--timeout", "30s")
+				_, err := s.LB1.Vipilot(s.ctx, "drain", "node", "--wait", "--timeout", "90s")
 				s.must(err)
 			},
 			heal: func(s *scene) {

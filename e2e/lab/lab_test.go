@@ -49,7 +49,9 @@ func TestLab(t *testing.T) {
 	if err := l.PowerOff(ctx, l.LB1); err != nil {
 		t.Fatal(err)
 	}
-	if got := reach(ctx, l.Client, l.LB1.Address); got == "refused" {
+	short, stop := context.WithTimeout(ctx, 3*time.Second)
+	defer stop()
+	if got := reach(short, l.Client, l.LB1.Address); got == "refused" {
 		t.Error("a node without power answers")
 	}
 	if err := l.PowerOn(ctx, l.LB1); err != nil {
@@ -69,7 +71,7 @@ func TestLab(t *testing.T) {
 
 // reach says what a host gets from a closed port: "refused" where packets pass.
 func reach(ctx context.Context, h *Host, address string) string {
-	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	conn, err := h.Dial(ctx, "tcp", net.JoinHostPort(address, "9"))
 	if err != nil {
