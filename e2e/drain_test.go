@@ -14,8 +14,9 @@ import (
 	"github.com/vipilot/vipilot/status"
 )
 
-// loads are the two kinds of clients at the rate of the fault matrix.
-func (f *fleet) loads() (kept, closing *lab.Running) { return f.load(250, true), f.load(250, false) }
+// loads are the two kinds of clients, at a rate that leaves room on two CPUs for
+// everything else; make faults and make bench ask more often.
+func (f *fleet) loads() (kept, closing *lab.Running) { return f.load(100, true), f.load(100, false) }
 
 // longAnswer asks for an answer that comes in pieces, each of which the client
 // acknowledges, and reads it for that long.

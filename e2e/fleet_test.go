@@ -195,9 +195,12 @@ func (f *fleet) load(rate int, keepAlive bool) *lab.Running {
 		Rate: rate, KeepAlive: keepAlive, Timeout: 10 * time.Second}.Start(f.ctx)
 }
 
-// unserved is the time without any answer that counts as a loss, although each
-// of its requests was answered in the end.
-const unserved = 3 * time.Second
+// What counts as a loss, although each request was answered in the end: so long
+// a time without any answer, and so long a wait of one request in a hundred.
+const (
+	unserved = 3 * time.Second
+	belated  = 5 * time.Second
+)
 
 // lossless ends a load and fails the test when a request failed, or when so
 // many waited for long that a part of the service was away.
@@ -208,7 +211,7 @@ func (f *fleet) lossless(what string, r *lab.Running) {
 	if seen.Failed > 0 {
 		f.t.Errorf("%s: %d of %d requests failed: %v", what, seen.Failed, seen.OK+seen.Failed, seen.Errors)
 	}
-	if slow := seen.Percentile(99); seen.LongestGap > unserved || slow > unserved {
+	if slow := seen.Percentile(99); seen.LongestGap > unserved || slow > belated {
 		f.t.Errorf("%s: for %v nobody was answered, and one in a hundred waited for %v", what, seen.LongestGap, slow)
 	}
 	if seen.OK == 0 {

@@ -46,7 +46,7 @@ func TestNothingLost(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			g := &fleet{Lab: f.Lab, t: t, ctx: f.ctx}
 			before := g.reloads(g.LB1)
-			kept, closing := g.load(200, true), g.load(200, false)
+			kept, closing := g.loads()
 			c.do(g)
 			g.steady(500 * time.Millisecond)
 			g.lossless("keep-alive", kept)
