@@ -53,7 +53,7 @@ func browse(t *testing.T, opts ServerOptions) *browser {
 	done := make(chan error, 1)
 	go func() { done <- NewServer(opts).Serve(ctx, l, true) }()
 	tab, stopTab := chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(chromedp.ExecPath("/usr/bin/chromium"), chromedp.NoSandbox, chromedp.Headless,
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WindowSize(1360, 1000)))
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WindowSize(1360, 1000), chromedp.WSURLReadTimeout(2*time.Minute))) // its first start may be from a cold disk
 	if err := chromedp.Do(tab); err != nil { // starts it; a limit on this context would end it
 		t.Fatal(err)
 	}
