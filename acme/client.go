@@ -54,6 +54,10 @@ const (
 	retryFactor = 4
 	maxRetry    = 6 * time.Hour
 	maxAttempts = 4 // at once
+
+	// farewellTime is what the attempts under way have to end when Run does: a
+	// storage that hangs keeps nobody from leaving.
+	farewellTime = 5 * time.Second
 )
 
 // Client obtains certificates. Its methods may be called from several goroutines.
@@ -63,7 +67,8 @@ type Client struct {
 	changes chan struct{}
 	wake    chan struct{}
 	slots   chan struct{}
-	port    int // of loopback, where challenges are answered as well; set by Run
+	tries   sync.WaitGroup // of attempts that have not ended
+	port    int            // of loopback, where challenges are answered as well; set by Run
 
 	mu          sync.Mutex // guards what follows; held for moments
 	orders      map[Key]*order
@@ -196,15 +201,15 @@ func (c *Client) tend(ctx context.Context) bool {
 				// certmagic takes what the authority says of the renewed one for
 				// the old one too, and would keep it to a third of its life.
 				o.busy, o.next = true, time.Now().Add(c.opts.RenewInterval)
-				go c.attempt(ctx, key, o, a, a.load)
+				c.tries.Go(func() { c.attempt(ctx, key, o, a, a.load) })
 			}
 		case o.busy, !o.open:
 		case !o.next.After(time.Now()):
 			o.busy = true
-			go c.attempt(ctx, key, o, a, a.obtain)
+			c.tries.Go(func() { c.attempt(ctx, key, o, a, a.obtain) })
 		default: // another node may have it by now
 			o.busy = true
-			go c.attempt(ctx, key, o, a, a.load)
+			c.tries.Go(func() { c.attempt(ctx, key, o, a, a.load) })
 		}
 	}
 	for issuer, a := range c.authorities {
@@ -294,8 +299,16 @@ func (c *Client) authority(issuer Issuer) (*authority, error) {
 	return a, nil
 }
 
-// stop ends what certmagic does in the background.
+// stop ends what certmagic does in the background. The attempts, whose context
+// has ended, give back their locks and write nothing more once it returns.
 func (c *Client) stop() {
+	ended := make(chan struct{})
+	go func() { c.tries.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(farewellTime):
+		c.log.Warn("an attempt to obtain a certificate does not end; its storage may hang")
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, a := range maps.All(c.authorities) {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,7 +47,26 @@ func newPebble(t *testing.T, life time.Duration) *pebble {
 	server := httptest.NewTLSServer(calendar)
 	t.Cleanup(server.Close)
 	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	return &pebble{front: front, calendar: calendar, issuer: Issuer{Name: "pebble", Directory: server.URL + wfe.DirectoryPath, Storage: t.TempDir(), CA: string(root)}}
+	return &pebble{front: front, calendar: calendar, issuer: Issuer{Name: "pebble", Directory: server.URL + wfe.DirectoryPath, Storage: sharedStorage(t), CA: string(root)}}
+}
+
+// sharedStorage is a directory that nodes share. Renewals that certmagic has
+// under way when it is stopped may still write there for a moment.
+func sharedStorage(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "storage")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for end := time.Now().Add(30 * time.Second); os.RemoveAll(dir) != nil; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Errorf("%s cannot be removed", dir)
+				return
+			}
+		}
+	})
+	return dir
 }
 
 // nameServer answers that every host is on loopback, over TCP, as Pebble asks.
