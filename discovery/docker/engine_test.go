@@ -31,11 +31,7 @@ func newLab(t *testing.T, args ...string) *lab {
 		t.Fatal(err)
 	}
 	l := &lab{t: t, dir: dir, ns: fmt.Sprintf("discovery-%d", os.Getpid()), args: args}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(l.remove)
 	l.run("ip", "netns", "add", l.ns)
 	t.Cleanup(func() { l.run("ip", "netns", "del", l.ns) })
 	l.run("ip", "-n", l.ns, "link", "set", "lo", "up")
@@ -110,7 +106,22 @@ func (l *lab) end() {
 	_ = exec.Command("sh", "-c", "docker -H "+l.url()+" ps -aq | xargs -r docker -H "+l.url()+" rm -f").Run()
 	l.signal(syscall.SIGTERM, true)
 	l.sweep()
-	_ = exec.Command("sh", "-c", "grep -o ' "+l.dir+"[^ ]*' /proc/mounts | sort -r | xargs -r umount").Run()
+}
+
+// remove removes the lab's directory with what is mounted in it, once those who
+// were killed have let it go.
+func (l *lab) remove() {
+	for end := time.Now().Add(longest); ; time.Sleep(50 * time.Millisecond) {
+		_ = exec.Command("sh", "-c", "grep -o ' "+l.dir+"[^ ]*' /proc/mounts | sort -r | xargs -r umount").Run()
+		err := os.RemoveAll(l.dir)
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			l.t.Error(err)
+			return
+		}
+	}
 }
 
 // sweep ends what a killed dockerd left: its shims and their children.
