@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/vipilot/vipilot/internal/rhythm"
 )
 
 const (
@@ -74,7 +76,7 @@ func Watch(ctx context.Context, dir string, changed chan<- struct{}, outside ...
 				w.tell(changed)
 				quiet.Reset(reread)
 			} else {
-				quiet.Reset(patrol)
+				quiet.Reset(rhythm.Next(patrol))
 			}
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vipilot/vipilot/config"
+	"github.com/vipilot/vipilot/internal/rhythm"
 	"github.com/vipilot/vipilot/status"
 )
 
@@ -26,8 +27,6 @@ func (l *loop) watchNodes(ctx context.Context) error {
 	if l.opts.Host != "" {
 		return nil // a host's proxy knows no nodes
 	}
-	tick := time.NewTicker(nodesInterval)
-	defer tick.Stop()
 	var last map[string]status.Node
 	for {
 		var asked []config.Node
@@ -42,7 +41,7 @@ func (l *loop) watchNodes(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-time.After(rhythm.Next(nodesInterval)):
 		}
 	}
 }

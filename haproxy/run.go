@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/vipilot/vipilot/internal/rhythm"
 )
 
 const (
@@ -136,7 +138,7 @@ func feedBackend(line string) string {
 
 // follow turns the feed, and a slow look at everything, into health.
 func (h *HAProxy) follow(ctx context.Context, touched *backendSet) {
-	poll := time.NewTicker(h.opts.PollInterval)
+	poll := time.NewTimer(rhythm.Next(h.opts.PollInterval))
 	defer poll.Stop()
 	for {
 		var backends []string
@@ -144,6 +146,7 @@ func (h *HAProxy) follow(ctx context.Context, touched *backendSet) {
 		case <-ctx.Done():
 			return
 		case <-poll.C:
+			poll.Reset(rhythm.Next(h.opts.PollInterval))
 			backends = []string{""}
 			h.trimLog()
 		case <-touched.ready:

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vipilot/vipilot/internal/rhythm"
 	"github.com/vipilot/vipilot/routing/remote"
 )
 
@@ -110,7 +111,7 @@ func watch(ctx context.Context, b *board, rw http.ResponseWriter, r *http.Reques
 		}
 		select {
 		case <-changed:
-		case <-time.After(remote.Heartbeat):
+		case <-time.After(rhythm.Next(remote.Heartbeat)):
 		case <-r.Context().Done():
 			return
 		case <-ctx.Done():

@@ -19,6 +19,8 @@ import (
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/vipilot/vipilot/internal/rhythm"
 )
 
 const (
@@ -250,8 +252,14 @@ func (s *session) list(ctx context.Context, full bool) error {
 func (s *session) learnNode(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, longFactor*s.timeout)
 	defer cancel()
+	var info struct {
+		Swarm struct {
+			NodeID         string
+			LocalNodeState swarm.LocalNodeState
+		}
+	}
 	node := ""
-	if info, err := s.api.Info(ctx); err == nil && info.Swarm.LocalNodeState == swarm.LocalNodeStateActive && swarmID.MatchString(info.Swarm.NodeID) {
+	if err := s.read(ctx, "/info", nil, &info); err == nil && info.Swarm.LocalNodeState == swarm.LocalNodeStateActive && swarmID.MatchString(info.Swarm.NodeID) {
 		node = info.Swarm.NodeID
 	}
 	tell(ctx, s.facts, func(k *keeper) { k.isNode(node) })
@@ -274,14 +282,14 @@ func (s *session) relist(ctx context.Context, every time.Duration) error {
 // heartbeat, and a stopped daemon or a lost machine would look like peace.
 func (s *session) watch(ctx context.Context, every time.Duration) error {
 	for {
-		if pause(ctx, max(every-s.silence(), every/4)); ctx.Err() != nil {
+		if pause(ctx, rhythm.Next(every)); ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if s.silence() < every {
+		if s.silence() < every/4 {
 			continue
 		}
 		call, cancel := context.WithTimeout(ctx, s.timeout)
-		_, err := s.api.Ping(call)
+		err := s.ping(call)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) {
 			return fmt.Errorf("the engine hangs: no answer to a ping within %v", s.timeout)

@@ -24,7 +24,7 @@ func main() {
 	flag.IntVar(&b.changes, "changes", 100, "endpoint changes to measure")
 	flag.IntVar(&b.endpoints, "endpoints", 200, "endpoints of the cold start")
 	flag.IntVar(&b.rate, "rate", 500, "requests a second during the rolling replacement")
-	flag.DurationVar(&b.idle, "idle", time.Minute, "how long to watch the idle controller")
+	flag.DurationVar(&b.idle, "idle", 2*time.Minute, "how long to watch the idle controller")
 	only := flag.Bool("scale", false, "measure the scale part only")
 	proxy := flag.Bool("proxy", false, "measure HAProxy's part only: against a configuration written by hand, and reloads")
 	flag.StringVar(&b.only, "only", "", "measure these parts of the fleet only: startup,idling,rolling,reloading,coldStart")

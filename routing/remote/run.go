@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/vipilot/vipilot/internal/supervise"
@@ -74,9 +76,15 @@ func (c *Client) follow(ctx context.Context) error {
 		return fmt.Errorf("watch sentinel: %w", err)
 	}
 	defer response.Body.Close()
+	var s State
+	var line, last json.RawMessage
 	for lines := json.NewDecoder(response.Body); ; {
-		var s State
-		if err := lines.Decode(&s); err != nil {
+		err := lines.Decode(&line)
+		if err == nil && !bytes.Equal(line, last) { // most lines only say that the sentinel lives
+			s, last = State{}, slices.Clone(line)
+			err = json.Unmarshal(line, &s)
+		}
+		if err != nil {
 			if cause := context.Cause(ctx); cause != nil {
 				err = cause
 			}
