@@ -5,14 +5,21 @@
 #   PLATFORMS=linux/amd64,linux/arm64 IMAGE=registry.example.net/vipilot deploy/image.sh
 set -eu
 cd "$(dirname "$0")/.."
-version=${VERSION:-$(git describe --tags --always --dirty)}
+wrong() { echo "image: $1" >&2; exit 2; }
+[ $# = 0 ] || wrong "takes no arguments; VERSION, IMAGE and PLATFORMS are variables"
+version=${VERSION:-$(git describe --tags --always --dirty 2>/dev/null || true)}
+[ -n "$version" ] || wrong "this is no clone of the repository: say which VERSION it is"
+[ -z "${PLATFORMS:-}" ] || [ -n "${IMAGE:-}" ] || wrong "what is built for PLATFORMS is pushed: say where to, such as IMAGE=registry.example.net/vipilot"
+command -v docker >/dev/null || wrong "docker is not installed"
 image=${IMAGE:-vipilot}:$version
 set -- -f deploy/Dockerfile -t "$image" --build-arg "VERSION=$version" \
-    --build-arg "REVISION=$(git rev-parse HEAD)" --build-arg "CREATED=$(git log -1 --format=%cI)"
+    --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)" --build-arg "CREATED=$(git log -1 --format=%cI 2>/dev/null || true)"
+buildx=$(docker buildx version 2>/dev/null || true)
 if [ -n "${PLATFORMS:-}" ]; then
+    [ -n "$buildx" ] || wrong "PLATFORMS needs Docker's buildx, which is not installed (Debian 13: apt install docker-buildx)"
     exec docker buildx build --platform "$PLATFORMS" --push "$@" .
 fi
-if docker buildx version >/dev/null 2>&1; then
+if [ -n "$buildx" ]; then
     docker buildx build --load "$@" .
 else # the classic builder does not know its platform by itself
     platform=$(docker version --format '{{.Server.Os}}/{{.Server.Arch}}')
