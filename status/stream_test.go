@@ -34,7 +34,7 @@ func serve(t *testing.T, opts ServerOptions) (runDir string, stop func() error) 
 		case err := <-done:
 			done <- err
 			return err
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			return errors.New("the server did not stop")
 		}
 	}
