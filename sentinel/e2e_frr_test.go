@@ -106,7 +106,10 @@ func TestE2EBFDBesideGoBGP(t *testing.T) {
 		t.Logf("state: %+v\n%s", s, l.Ask("show bfd peers"))
 	})
 	l.Eventually("route", func() bool { return l.HasRoute(fixed) })
-	took := l.Eventually("BFD up", func() bool { s, _ := b.client.State(); return s.Peers["edge"].BFD == "up" })
+	took := l.Eventually("BFD up", func() bool {
+		s, _ := b.client.State()
+		return s.Peers["edge"].BFD == "up" && strings.Contains(l.Ask("show bfd peers json"), `"status":"up"`)
+	})
 	t.Logf("BFD up after %s", took)
 	state, _ := b.client.State()
 	for _, pid := range []int{state.FRR["bfdd"].PID, state.PID} { // the node hangs; its wire stays

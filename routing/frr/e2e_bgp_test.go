@@ -151,9 +151,10 @@ func TestE2EBFD(t *testing.T) {
 		want.Peers[i].HoldTime = 5 * time.Minute // longer than anybody waits here
 	}
 	keep(t, l, s, want)
-	l.Eventually("route and BFD", func() bool {
+	l.Eventually("route and BFD", func() bool { // at the router as well, which is to miss it
 		p := s.Peers()
-		return l.HasRoute("203.0.113.10") && p["edge"].BFD == "up" && p["six"].BFD == "up"
+		return p["edge"].State == "established" && p["six"].State == "established" && p["edge"].BFD == "up" && p["six"].BFD == "up" &&
+			strings.Count(l.Ask("show bfd peers json"), `"status":"up"`) == 2 && l.HasRoute("203.0.113.10")
 	})
 	t.Logf("peers: %+v", s.Peers())
 	stopped := make(map[string]int)
