@@ -40,7 +40,7 @@ unit: ## tests that need neither root nor daemons
 	go test ./...
 
 e2e: ## tests on real daemons, but for most of the fault matrix and e2e-upgrade; RUN=TestScale for one
-	@e2e/image/setup.sh
+	@e2e/image/setup.sh && e2e/compose/setup.sh
 	VIPILOT_E2E=1 go test -count=1 -p 2 -timeout 30m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^TestUpgrade$$' ./e2e ./...)
 
 e2e-upgrade: setup ## upgrade running nodes of the previous release, which is taken out of the repository's history
@@ -52,7 +52,7 @@ e2e-debian13: ## what touches HAProxy or FRR, again on Debian 13's 3.0 and 10.3
 	    go test -count=1 -p 2 -timeout 15m -run 'TestE2E|$(DEBIAN13)' ./e2e ./haproxy ./routing/frr
 
 race: setup ## every test with Go's race detector in it, and the nodes' vipilot with it too
-	@e2e/image/setup.sh
+	@e2e/image/setup.sh && e2e/compose/setup.sh
 	VIPILOT_E2E=1 VIPILOT_E2E_RACE=1 go test -race -count=1 -p 2 -timeout 60m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^TestUpgrade$$' ./e2e ./...)
 
 faults: setup ## the whole fault matrix on real daemons; prints the table and writes docs/faults.md

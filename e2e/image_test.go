@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -210,18 +211,34 @@ func (f *fleet) keepsAcross(n *lab.Node, what string, replace func()) {
 	f.must(f.routed(lab.VIP+"/32", n.Address))
 }
 
-// TestSideCar: a node of four containers, each of which is replaced alone.
+// replaces upgrades some of a node's containers, and wants the others untouched.
+func (f *fleet) replaces(n *lab.Node, names ...string) {
+	f.t.Helper()
+	was, err := n.Containers(f.ctx)
+	f.must(err)
+	f.must(n.RunCompose(f.ctx, lab.NextImage, names...))
+	is, err := n.Containers(f.ctx)
+	f.must(err)
+	for _, service := range []string{"sentinel", "haproxy", "keepalived", "vipilot"} {
+		if is[service] == "" || (is[service] != was[service]) != slices.Contains(names, service) {
+			f.t.Errorf("%v upgraded: the container of %s was %.12s and is %.12s", names, service, was[service], is[service])
+		}
+	}
+}
+
+// TestSideCar: a node of the four containers of deploy/compose.yaml, run by
+// Docker Compose, each of which is replaced alone.
 func TestSideCar(t *testing.T) {
 	f := fromImage(t)
 	f.todo(f.App1, "web-1")
 	f.todo(f.App2, "web-2")
 	for _, n := range f.Nodes() {
-		f.must(n.RunCompose(f.ctx))
+		f.must(n.RunCompose(f.ctx, lab.NodeImage))
 		f.ready(n)
 	}
 	f.awaitMaster(f.LB1)
 	f.awaitContainers(2)
-	f.keepsAcross(f.LB1, "the controller's container replaced", func() { f.must(f.LB1.RunCompose(f.ctx, "vipilot")) })
+	f.keepsAcross(f.LB1, "the controller's container replaced", func() { f.replaces(f.LB1, "vipilot") })
 
 	proxy := f.ready(f.LB1).Components.HAProxy.PID
 	f.must(f.LB1.Signal(f.ctx, "KILL", proxy)) // Docker starts it again
@@ -237,11 +254,11 @@ func TestSideCar(t *testing.T) {
 	// Everything else is replaced on a drained node.
 	f.awaitStatus(f.LB2, "who stands by knows all", lab.EndpointsReady(3))
 	load := f.load(100, false)
-	_, err := f.LB1.Engine(f.ctx, "exec", "vipilot", "/usr/bin/vipilot", "drain", "node", "--wait")
+	_, err := f.LB1.Inside(f.ctx, "vipilot", "/usr/bin/vipilot", "drain", "node", "--wait")
 	f.must(err)
 	f.awaitMaster(f.LB2)
-	f.must(f.LB1.RunCompose(f.ctx, "sentinel", "haproxy", "keepalived"))
-	_, err = f.LB1.Engine(f.ctx, "exec", "vipilot", "/usr/bin/vipilot", "drain", "node", "--undo")
+	f.replaces(f.LB1, "sentinel", "haproxy", "keepalived")
+	_, err = f.LB1.Inside(f.ctx, "vipilot", "/usr/bin/vipilot", "drain", "node", "--undo")
 	f.must(err)
 	f.ready(f.LB1)
 	f.awaitMaster(f.LB1)

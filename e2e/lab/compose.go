@@ -1,132 +1,74 @@
 package lab
 
 import (
-	"bytes"
+	"cmp"
+	"context"
 	"fmt"
-	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
-	"gopkg.in/yaml.v3"
+	"golang.org/x/sys/unix"
 )
 
-// compose is what our compose file uses of Docker's format; a key that is not
-// known here is an error, so that nothing in the file goes untried.
-type compose struct {
-	Common   yaml.Node               `yaml:"x-common"`
-	Services map[string]composeEntry `yaml:"services"`
-	Volumes  map[string]struct {
-		Driver  string            `yaml:"driver"`
-		Options map[string]string `yaml:"driver_opts"`
-	} `yaml:"volumes"`
+// NextImage is NodeImage by another name, as that of an upgrade.
+const NextImage = "vipilot:next"
 
-	nofile int // the most that this machine lets a process have; 0 = no limit
+// RunCompose has Docker Compose start the containers of deploy/compose.yaml
+// from an image: all or those that are named, in the place of older ones. It
+// waits until the node's status can be read.
+func (n *Node) RunCompose(ctx context.Context, image string, names ...string) error {
+	if _, err := n.Engine(ctx, "tag", NodeImage, NextImage); err != nil {
+		return err
+	}
+	if _, err := n.compose(ctx, image, append([]string{"up", "--detach"}, names...)...); err != nil {
+		return err
+	}
+	return n.awaitStatus(ctx)
 }
 
-type composeEntry struct {
-	Image       string            `yaml:"image"`
-	Command     []string          `yaml:"command"`
-	Network     string            `yaml:"network_mode"`
-	PID         string            `yaml:"pid"`
-	Restart     string            `yaml:"restart"`
-	ReadOnly    bool              `yaml:"read_only"`
-	CapDrop     []string          `yaml:"cap_drop"`
-	CapAdd      []string          `yaml:"cap_add"`
-	Security    []string          `yaml:"security_opt"`
-	Ulimits     map[string]int    `yaml:"ulimits"`
-	StopSignal  string            `yaml:"stop_signal"`
-	StopGrace   string            `yaml:"stop_grace_period"`
-	Environment map[string]string `yaml:"environment"`
-	Volumes     []string          `yaml:"volumes"`
-	Tmpfs       []string          `yaml:"tmpfs"`
-	Healthcheck struct {
-		Disable bool `yaml:"disable"`
-	} `yaml:"healthcheck"`
+// Inside runs a command in the container of a service of deploy/compose.yaml.
+func (n *Node) Inside(ctx context.Context, service string, command ...string) (string, error) {
+	return n.compose(ctx, NodeImage, append([]string{"exec", "-T", service}, command...)...)
 }
 
-// readCompose reads a file with its ${NAME:-default} filled in.
-func readCompose(file string, env map[string]string) (compose, error) {
-	var c compose
-	data, err := os.ReadFile(file)
+// Containers gives the containers of deploy/compose.yaml that run, by their service.
+func (n *Node) Containers(ctx context.Context) (map[string]string, error) {
+	out, err := n.Engine(ctx, "ps", "--no-trunc", "--format", `{{.Label "com.docker.compose.service"}} {{.ID}}`)
 	if err != nil {
-		return c, err
+		return nil, err
 	}
-	text := os.Expand(string(data), func(name string) string {
-		name, fallback, _ := strings.Cut(name, ":-")
-		if value := env[name]; value != "" {
-			return value
-		}
-		return fallback
-	})
-	strict := yaml.NewDecoder(bytes.NewReader([]byte(text)))
-	strict.KnownFields(true)
-	if err := strict.Decode(&c); err != nil {
-		return c, fmt.Errorf("read %s: %w", file, err)
+	byService := make(map[string]string)
+	for line := range strings.Lines(out) {
+		service, id, _ := strings.Cut(strings.TrimSpace(line), " ")
+		byService[service] = id
 	}
-	return c, nil
+	return byService, nil
 }
 
-// names are the services as they stand in the file's own order of starting:
-// none waits for another.
-func (c compose) names() []string { return slices.Sorted(maps.Keys(c.Services)) }
-
-// volumes are the docker commands that make the named volumes.
-func (c compose) volumes() [][]string {
-	var all [][]string
-	for _, name := range slices.Sorted(maps.Keys(c.Volumes)) {
-		args := []string{"volume", "create"}
-		v := c.Volumes[name]
-		if v.Driver != "" {
-			args = append(args, "--driver", v.Driver)
-		}
-		for _, option := range slices.Sorted(maps.Keys(v.Options)) {
-			args = append(args, "--opt", option+"="+v.Options[option])
-		}
-		all = append(all, append(args, name))
+// compose runs Docker Compose (e2e/compose/setup.sh) with deploy/compose.yaml
+// and the least that this machine needs besides: without CAP_SYS_RESOURCE the
+// engine cannot raise the limit of open files.
+func (n *Node) compose(ctx context.Context, image string, args ...string) (string, error) {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return "", err
 	}
-	return all
-}
-
-// run is the docker command that does what compose would for one service.
-func (c compose) run(name string) ([]string, error) {
-	s, ok := c.Services[name]
-	if !ok {
-		return nil, fmt.Errorf("compose.yaml has no service %s", name)
+	var limits strings.Builder
+	limits.WriteString("services:\n")
+	for _, service := range []string{"sentinel", "haproxy", "keepalived", "vipilot"} {
+		fmt.Fprintf(&limits, "  %s: {ulimits: {nofile: %d}}\n", service, min(files.Max, 524288))
 	}
-	args := []string{"run", "-d", "--name", name}
-	with := func(flag string, values ...string) {
-		for _, v := range values {
-			if v != "" {
-				args = append(args, flag, v)
-			}
-		}
+	override := filepath.Join(n.dir, "compose-limits.yaml")
+	if err := os.WriteFile(override, []byte(limits.String()), 0o644); err != nil {
+		return "", err
 	}
-	with("--network", s.Network)
-	with("--pid", s.PID)
-	with("--restart", s.Restart)
-	with("--cap-drop", s.CapDrop...)
-	with("--cap-add", s.CapAdd...)
-	with("--security-opt", s.Security...)
-	with("--stop-signal", s.StopSignal)
-	with("--stop-timeout", strings.TrimSuffix(s.StopGrace, "s"))
-	with("--volume", s.Volumes...)
-	with("--tmpfs", s.Tmpfs...)
-	for _, limit := range slices.Sorted(maps.Keys(s.Ulimits)) {
-		value := s.Ulimits[limit]
-		if limit == "nofile" && c.nofile > 0 {
-			value = min(value, c.nofile)
-		}
-		with("--ulimit", fmt.Sprintf("%s=%d", limit, value))
-	}
-	for _, variable := range slices.Sorted(maps.Keys(s.Environment)) {
-		with("--env", variable+"="+s.Environment[variable])
-	}
-	if s.ReadOnly {
-		args = append(args, "--read-only")
-	}
-	if s.Healthcheck.Disable {
-		args = append(args, "--no-healthcheck")
-	}
-	return append(append(args, s.Image), s.Command...), nil
+	slim := cmp.Or(os.Getenv("VIPILOT_SLIM"), caches+"/trixie-slim")
+	return n.Run(ctx, "env", slices.Concat([]string{
+		"DOCKER_HOST=unix://" + n.engineSocket(),
+		"SENTINEL_IMAGE=" + image, "HAPROXY_IMAGE=" + image, "KEEPALIVED_IMAGE=" + image, "VIPILOT_IMAGE=" + image,
+		"VIPILOT_NODE=" + n.Name, "VIPILOT_CONFIG_DIR=" + n.lab.RepoDir(),
+		filepath.Join(filepath.Dir(slim), "docker-compose"),
+		"-f", filepath.Join(Source(), "deploy/compose.yaml"), "-f", override}, args)...)
 }

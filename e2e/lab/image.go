@@ -3,12 +3,8 @@ package lab
 import (
 	"context"
 	"errors"
-	"math"
 	"os"
 	"path/filepath"
-	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // StartEngine starts a Docker engine on the node, for vipilot and its daemons
@@ -41,49 +37,6 @@ func (n *Node) RunImage(ctx context.Context, capabilities ...string) error {
 	args = append(args, NodeImage)
 	if _, err := n.Engine(ctx, args...); err != nil {
 		return err
-	}
-	return n.awaitStatus(ctx)
-}
-
-// RunCompose starts the containers of deploy/compose.yaml, all or those that
-// are named, in the place of older ones of that name.
-func (n *Node) RunCompose(ctx context.Context, names ...string) error {
-	project, err := readCompose(filepath.Join(Source(), "deploy/compose.yaml"), map[string]string{
-		"SENTINEL_IMAGE": NodeImage, "HAPROXY_IMAGE": NodeImage, "KEEPALIVED_IMAGE": NodeImage, "VIPILOT_IMAGE": NodeImage,
-		"VIPILOT_NODE": n.Name, "VIPILOT_CONFIG_DIR": n.lab.RepoDir(),
-	})
-	if err != nil {
-		return err
-	}
-	var files unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		return err
-	}
-	project.nofile = int(min(files.Max, math.MaxInt32)) // without CAP_SYS_RESOURCE the engine cannot raise it
-	for _, args := range project.volumes() {
-		if _, err := n.Engine(ctx, args...); err != nil {
-			return err
-		}
-	}
-	if names == nil {
-		names = project.names()
-	}
-	for _, name := range names {
-		if old, _ := n.Engine(ctx, "ps", "-aq", "--filter", "name=^"+name+"$"); strings.TrimSpace(old) != "" {
-			if _, err := n.Engine(ctx, "stop", name); err != nil {
-				return err
-			}
-			if _, err := n.Engine(ctx, "rm", name); err != nil {
-				return err
-			}
-		}
-		args, err := project.run(name)
-		if err != nil {
-			return err
-		}
-		if _, err := n.Engine(ctx, args...); err != nil {
-			return err
-		}
 	}
 	return n.awaitStatus(ctx)
 }
