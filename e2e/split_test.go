@@ -24,7 +24,7 @@ func TestSplit(t *testing.T) {
 	load := f.load(100, true)
 	share := func(what string, percent int) {
 		t.Helper()
-		const n = 400
+		const n = 900
 		got := 0
 		for range n {
 			a, err := f.get(lab.VIP, "todo.example.net", "/")
@@ -34,7 +34,7 @@ func TestSplit(t *testing.T) {
 			}
 		}
 		p := float64(percent) / 100
-		mean, bound := n*p, 4*math.Sqrt(n*p*(1-p))
+		mean, bound := n*p, 6*math.Sqrt(n*p*(1-p)) // chance alone is outside once in some ten million times
 		t.Logf("%s: %d of %d for the canary, wanted %.0f ± %.0f", what, got, n, mean, bound)
 		if math.Abs(float64(got)-mean) > bound {
 			t.Errorf("%s: %d of %d for the canary, wanted %.0f ± %.0f", what, got, n, mean, bound)

@@ -57,6 +57,9 @@ func TestE2ECrash(t *testing.T) {
 	port := freePort(t)
 	l.set(simple(port, app(t, "a")))
 	pid := l.Status().PID
+	if pid <= 1 {
+		t.Fatalf("HAProxy has pid %d", pid)
+	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
