@@ -193,8 +193,24 @@ func (s *Speaker) stop(ctx context.Context) {
 		s.stopWatch = nil
 	}
 	if s.have.asn != 0 {
+		s.dropUnestablished(ctx)
 		_ = s.server.StopBgp(ctx, &api.StopBgpRequest{}) // it has no failure but a nil request
 	}
 	s.have = state{}
 	s.faults.reset()
+}
+
+// dropUnestablished removes the peers without a session. StopBgp forgets ASN and
+// router ID while its peers still end, and one that is about to send its OPEN
+// would read them just then; those whose session stands read them no more.
+func (s *Speaker) dropUnestablished(ctx context.Context) {
+	var idle []string
+	_ = s.server.ListPeer(ctx, &api.ListPeerRequest{}, func(p *api.Peer) { // it has no failure but a nil request
+		if p.GetState().GetSessionState() != api.PeerState_ESTABLISHED {
+			idle = append(idle, p.GetConf().GetNeighborAddress())
+		}
+	})
+	for _, address := range idle {
+		_ = s.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: address}) // or it is gone already
+	}
 }
