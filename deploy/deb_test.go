@@ -126,7 +126,7 @@ func TestUnit(t *testing.T) {
 	t.Log(strings.TrimSpace(run(t, "sh", "-c", `systemd-analyze security --offline=yes --no-pager "$0" | tail -n 1`, name)))
 }
 
-// TestManual has groff read every page.
+// TestManual has man read every page.
 func TestManual(t *testing.T) {
 	onDaemons(t)
 	dir := t.TempDir()

@@ -30,7 +30,7 @@ need chromium chromium fonts-dejavu-core # the page
 need promtool prometheus # alert rules; the policy below keeps the server from starting
 need debootstrap debootstrap # HAProxy 3.0, see trixie/
 need systemd-analyze systemd # the unit
-need groff groff-base # manual pages
+need man man-db # manual pages
 if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
     need apparmor_parser apparmor # Docker starts no container without it
 fi
