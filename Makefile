@@ -41,7 +41,7 @@ unit: ## tests that need neither root nor daemons
 
 e2e: ## tests on real daemons, but for most of the fault matrix and e2e-upgrade; RUN=TestScale for one
 	@e2e/image/setup.sh && e2e/compose/setup.sh
-	VIPILOT_E2E=1 go test -count=1 -p 2 -timeout 30m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^TestUpgrade$$' ./e2e ./...)
+	VIPILOT_E2E=1 go test -count=1 -p 2 -timeout 30m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^TestUpgrade$$' ./e2e ./vrrp ./...)
 
 e2e-upgrade: setup ## upgrade running nodes of the previous release, which is taken out of the repository's history
 	VIPILOT_E2E=1 go test -count=1 -v -timeout 30m -run '^TestUpgrade$$' ./e2e
@@ -53,7 +53,7 @@ e2e-debian13: ## what touches HAProxy or FRR, again on Debian 13's 3.0 and 10.3
 
 race: setup ## every test with Go's race detector in it, and the nodes' vipilot with it too
 	@e2e/image/setup.sh && e2e/compose/setup.sh
-	VIPILOT_E2E=1 VIPILOT_E2E_RACE=1 go test -race -count=1 -p 2 -timeout 60m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^TestUpgrade$$' ./e2e ./...)
+	VIPILOT_E2E=1 VIPILOT_E2E_RACE=1 go test -race -count=1 -p 2 -timeout 60m $(if $(RUN),-v -run '$(RUN)' ./e2e,-skip '^TestUpgrade$$' ./e2e ./vrrp ./...)
 
 faults: setup ## the whole fault matrix on real daemons; prints the table and writes docs/faults.md
 	VIPILOT_E2E=1 VIPILOT_FAULTS=all go test -count=1 -v -timeout 90m ./e2e/faults -write
