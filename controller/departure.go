@@ -143,13 +143,28 @@ func (l *loop) masterOf() []config.VIP {
 	return vips
 }
 
+// tellStage emits the event of a stage that begins. All else that the report
+// says is told after the round.
+func (l *loop) tellStage(cause string) {
+	if l.report.last == nil {
+		return
+	}
+	now := *l.report.last
+	now.Stage = l.stage(&now)
+	l.board.Emit(status.Diff(l.report.last, &now, cause)...)
+	l.report.last = &now
+}
+
+// slowness is what another node, which may have much to do, needs beyond its timers.
+const slowness = 3 * time.Second
+
 // patience is how long another node may take until it has a VIP that this one
 // yields: three adverts and a skew, and the delay before it preempts.
 func (l *loop) patience() time.Duration {
 	longest := time.Duration(0)
 	for _, vip := range l.masterOf() {
 		if len(vip.Nodes) > 1 {
-			longest = max(longest, 4*vip.VRRP.AdvertInterval+vip.VRRP.PreemptDelay+500*time.Millisecond)
+			longest = max(longest, 4*vip.VRRP.AdvertInterval+vip.VRRP.PreemptDelay+slowness)
 		}
 	}
 	return longest

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -50,16 +51,29 @@ func TestDrainInOrder(t *testing.T) {
 				check("withdrawing", 2, true, false)
 				time.Sleep(time.Millisecond)
 				synctest.Wait()
-				last := "yielding" // alone, it goes on serving
+				last, told := "yielding", []string{"in service", "reconnecting", "withdrawing", "yielding"} // alone, it goes on serving
 				if relief {
-					last = "drained"
+					last, told = "drained", append(told, "drained") // another node was there within the round, and yielding is told all the same
 				}
 				check(last, 2, true, true)
+				if got := stagesTold(l); !slices.Equal(got, told) {
+					t.Errorf("told of %v, want %v", got, told)
+				}
 				offered(t, l, active)
 				check("in service", 3, false, false)
 			})
 		})
 	}
+}
+
+// stagesTold are the stages that the kept events tell of.
+func stagesTold(l *loop) (stages []string) {
+	for _, e := range l.board.Events(0) {
+		if e.Kind == "stage" {
+			stages = append(stages, e.To)
+		}
+	}
+	return stages
 }
 
 // TestStartsDrained: a node that starts drained has nothing to wait for.

@@ -162,7 +162,11 @@ func (l *loop) settle(ctx context.Context, cause string) {
 	began := time.Now()
 	l.inherit()
 	l.observe()
+	stage := l.in.Stage
 	l.depart(ctx)
+	if l.in.Stage != stage { // before the round, whose effects may show in the next report
+		l.tellStage(cause)
+	}
 	l.relieve(ctx)
 	l.orderCertificates()
 	traced, whole := l.traced.begin(ctx, cause) // ctx goes on to watchers, which are no part of the round
