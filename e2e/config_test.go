@@ -1,8 +1,12 @@
 package e2e
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +57,7 @@ func TestInvalidRevision(t *testing.T) {
 // A new service needs one reload, which loses nothing.
 func TestNewServiceUnderLoad(t *testing.T) {
 	f := pair(t)
-	before := f.reloads(f.LB1)
+	before := f.ready(f.LB1).Components.HAProxy.Reloads
 	f.launch(f.App1, lab.Container{Name: "blog-1", Labels: map[string]string{"app": "blog"}, Publish: 8080})
 	kept, closing := f.load(200, true), f.load(200, false)
 	f.must(f.UpdateConfig(map[string]string{"blog.yaml": `services:
@@ -69,7 +73,13 @@ func TestNewServiceUnderLoad(t *testing.T) {
 	f.steady(time.Second)
 	f.lossless("keep-alive", kept)
 	f.lossless("a connection each", closing)
-	if n := f.reloads(f.LB1) - before; n != 1 {
+	after := f.awaitStatus(f.LB1, "the new service in status", func(r status.Report) error {
+		if len(r.Services["blog"].Endpoints) != 1 {
+			return fmt.Errorf("blog: %+v", r.Services["blog"])
+		}
+		return lab.Applied(r)
+	})
+	if n := after.Components.HAProxy.Reloads - before; n != 1 {
 		t.Errorf("a new service took %d reloads, want 1", n)
 	}
 }
@@ -78,6 +88,13 @@ func TestNewServiceUnderLoad(t *testing.T) {
 // serves what it served before.
 func TestStartWithLastGood(t *testing.T) {
 	f := pair(t)
+	f.await("the endpoints on lb1's disk", func() error { // a second later than in its status, at most
+		kept, err := os.ReadFile(filepath.Join(f.LB1.StateDir, "endpoints.json"))
+		if !bytes.Contains(kept, []byte("web-1")) || !bytes.Contains(kept, []byte("web-2")) {
+			return cmp.Or(err, fmt.Errorf("there is\n%s", kept))
+		}
+		return err
+	})
 	f.must(f.PowerOff(f.ctx, f.LB1))
 	f.must(f.PowerOff(f.ctx, f.LB2))
 	f.must(f.UpdateConfig(map[string]string{"services.yaml": "services: {todo: {vip: [}\n"}))
@@ -151,7 +168,11 @@ func TestHostNetwork(t *testing.T) {
 	f.boot()
 	f.awaitMaster(f.LB1)
 	f.awaitAnswer()
-	if e, err := endpoint(f.ready(f.LB1), "app1/web-1"); err != nil || e.Address != "10.77.0.11:8080" {
-		t.Errorf("endpoint %+v, %v", e, err)
-	}
+	f.awaitStatus(f.LB1, "the endpoint in status", func(r status.Report) error {
+		e, err := endpoint(r, "app1/web-1")
+		if err == nil && e.Address != "10.77.0.11:8080" {
+			t.Errorf("endpoint %+v", e)
+		}
+		return err
+	})
 }

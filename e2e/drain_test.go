@@ -19,9 +19,10 @@ import (
 func (f *fleet) loads() (kept, closing *lab.Running) { return f.load(100, true), f.load(100, false) }
 
 // longAnswer asks for an answer that comes in pieces, each of which the client
-// acknowledges, and reads it for that long.
+// acknowledges, and reads it for that long. It returns once the first has come.
 func (f *fleet) longAnswer(d time.Duration) <-chan error {
-	asked := make(chan error, 1)
+	f.t.Helper()
+	asked, began := make(chan error, 1), make(chan struct{})
 	ctx, cancel := context.WithCancel(f.ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+lab.VIP+"/stream", nil)
 	f.must(err)
@@ -32,15 +33,22 @@ func (f *fleet) longAnswer(d time.Duration) <-chan error {
 		resp, err := client.Do(req)
 		if err == nil {
 			defer resp.Body.Close()
-			lines := bufio.NewScanner(resp.Body)
-			for end := time.Now().Add(d); time.Now().Before(end) && err == nil; {
+			lines, end := bufio.NewScanner(resp.Body), time.Now().Add(d)
+			for first := true; (first || time.Now().Before(end)) && err == nil; first = false {
 				if !lines.Scan() {
 					err = errors.Join(errors.New("it ended: "+resp.Status), lines.Err())
+				} else if first {
+					close(began)
 				}
 			}
 		}
 		asked <- err
 	}()
+	select {
+	case <-began:
+	case err := <-asked:
+		f.t.Fatalf("an answer in pieces: %v", err)
+	}
 	return asked
 }
 
@@ -85,8 +93,7 @@ func TestPlannedDrain(t *testing.T) {
 	long = f.longAnswer(6 * time.Second)
 	kept, closing = f.loads()
 	state("active")
-	f.awaitStatus(f.LB1, "in service", stage("in service"))
-	f.awaitMaster(f.LB1)
+	f.settled()
 	f.steady(time.Second)
 	f.lossless("taken back, keep-alive", kept)
 	f.lossless("taken back, a connection each", closing)
@@ -107,7 +114,7 @@ func TestPlannedDrain(t *testing.T) {
 	steps.inOrder(began, "withdrawing", "yielding", "drained")
 	_, err = f.LB1.Vipilot(f.ctx, "drain", "--undo")
 	f.must(err)
-	f.awaitMaster(f.LB1)
+	f.settled()
 
 	kept, closing = f.loads()
 	began = time.Now()

@@ -215,30 +215,46 @@ func TestExampleHome(t *testing.T) {
 		t.Errorf("example.net leads to %q, %v", to, err)
 	}
 
-	before := f.reloads(node)
-	was := f.servedAt(node, "git")
+	before := f.ready(node).Components.HAProxy.Reloads
+	was := f.bridged(f.App1, "gitea")
+	f.servedAt(node, "git", was+":3000")
 	f.must(f.App1.Stop(f.ctx, "gitea"))
+	f.await("gitea's address to be free", func() error { // docker stop may return before that
+		if at := f.bridged(f.App1, "gitea"); at != "" {
+			return errors.New("it has " + at)
+		}
+		return nil
+	})
 	f.launch(f.App1, lab.Container{Name: "squatter", Env: []string{"PORT=3000"}}) // takes its address
 	f.must(f.App1.Start(f.ctx, git))
-	f.await("git.example.net at its new address", func() error { return f.securedAt(home, "git.example.net") })
-	if is := f.servedAt(node, "git"); is == was {
+	is := f.bridged(f.App1, "gitea")
+	if is == was {
 		t.Errorf("gitea is still at %s, the scenario proves nothing", is)
 	}
-	if n := f.reloads(node) - before; n != 0 {
+	after := f.servedAt(node, "git", is+":3000")
+	f.await("git.example.net at its new address", func() error { return f.securedAt(home, "git.example.net") })
+	if n := after.Components.HAProxy.Reloads - before; n != 0 {
 		t.Errorf("%d reloads for a container that moved", n)
 	}
 }
 
-// servedAt is the address of a service's only endpoint.
-func (f *fleet) servedAt(n *lab.Node, service string) string {
+// bridged is a container's address on the engine's own network, "" for none.
+func (f *fleet) bridged(app *lab.App, name string) string {
 	f.t.Helper()
-	report := f.awaitStatus(n, "one endpoint of "+service, func(r status.Report) error {
-		if e := r.Services[service].Endpoints; len(e) != 1 || e[0].State != "ready" {
+	seen, err := app.Docker.ContainerInspect(f.ctx, name)
+	f.must(err)
+	return seen.NetworkSettings.IPAddress
+}
+
+// servedAt waits until a service has one endpoint, ready at an address.
+func (f *fleet) servedAt(n *lab.Node, service, address string) status.Report {
+	f.t.Helper()
+	return f.awaitStatus(n, service+" at "+address, func(r status.Report) error {
+		if e := r.Services[service].Endpoints; len(e) != 1 || e[0].State != "ready" || e[0].Address != address {
 			return fmt.Errorf("%s: %+v", service, r.Services[service])
 		}
-		return nil
+		return lab.Applied(r)
 	})
-	return report.Services[service].Endpoints[0].Address
 }
 
 // redirected is where plain HTTP to a site leads.
@@ -320,6 +336,7 @@ func TestGettingStarted(t *testing.T) {
 	f.answeredBy(f.Client, intra, "todo.example.net", "/", web1, web2)
 	at := []string{"--run-dir", f.LB1.RunDir}
 	f.holdsIntra(f.LB1) // lb2 may have been first, and keeps the VIP for a while
+	f.awaitStatus(f.LB1, "who has the VIP knows both", lab.EndpointsReady(2))
 	if out := do("status", at...); !strings.Contains(out, "master") {
 		t.Error(out)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vipilot/vipilot/e2e/lab"
+	"github.com/vipilot/vipilot/status"
 )
 
 func newRequest(ctx context.Context, url string) (*http.Request, error) {
@@ -25,12 +26,27 @@ func pair(t *testing.T) *fleet {
 	f.todo(f.App1, "web-1")
 	f.todo(f.App2, "web-2")
 	f.boot()
-	f.awaitMaster(f.LB1)
+	f.settled()
 	f.awaitContainers(2)
 	for _, n := range f.Nodes() { // the VIP may move at once
 		f.awaitStatus(n, "two endpoints", lab.EndpointsReady(2))
 	}
 	return f
+}
+
+// settled waits until lb1 has come into service and has the VIP, by its own word,
+// by that of lb2 and by the router: lb2 may have been first, and then it moves.
+func (f *fleet) settled() {
+	f.t.Helper()
+	for n, role := range map[*lab.Node]string{f.LB1: "master", f.LB2: "backup"} {
+		f.awaitStatus(n, "who has the VIP", func(r status.Report) error {
+			if r.Stage != "in service" || r.VIPs["public"].Role != role {
+				return fmt.Errorf("%s is %s, %s; want in service, %s", n.Name, r.Stage, r.VIPs["public"].Role, role)
+			}
+			return nil
+		})
+	}
+	f.awaitMaster(f.LB1)
 }
 
 // A host that vanishes keeps its endpoints, stale; HAProxy's checks take them out.
@@ -146,5 +162,5 @@ func TestControllerKill(t *testing.T) {
 	if still.State != "Established" || still.Established != session.Established || still.Up < session.Up {
 		t.Errorf("the BGP session was %+v and is %+v", session, still)
 	}
-	f.must(f.routed(lab.VIP+"/32", f.LB1.Address))
+	f.awaitMaster(f.LB1)
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -84,6 +85,7 @@ func TestGitSource(t *testing.T) {
 	f.spoil()
 	f.Fail(true)
 	f.refused("a server that does not answer", good, "fetch git+https://")
+	f.sent(f.LB2, tracedSteps...) // what it has not sent yet goes with it
 	f.LB2.KillController()
 	f.must(f.LB2.StartVipilot(f.ctx, f.flags()...))
 	f.awaitStatus(f.LB2, "the last good revision after a start without the server", func(r status.Report) error {
@@ -119,7 +121,7 @@ func follow(t *testing.T) *forged {
 	first := f.pushed(true)
 	f.todo(f.App1, "web-1")
 	f.boot(f.flags()...)
-	f.awaitMaster(f.LB1)
+	f.settled()
 	f.awaitContainers(1)
 	for _, n := range f.Nodes() {
 		if got := f.status(n).Config.Revision; got != first {
@@ -189,7 +191,7 @@ func (f *forged) hooked() {
 			f.must(err)
 			request.Header = sign(secret)
 			f.await("room for a webhook", func() error { // they are rate limited
-				answer, err := n.HTTPClient(5*time.Second, false).Do(request.Clone(f.ctx))
+				answer, err := n.HTTPClient(lab.Patience, false).Do(request.Clone(f.ctx)) // a second try would be a second look
 				if err != nil {
 					return err
 				}
@@ -281,48 +283,69 @@ func (f *forged) saysNoSecret() {
 // read is the answer to GET; of events, which have no end, the beginning.
 func (f *forged) read(n *lab.Node, path string) string {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(f.ctx, lab.Patience)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+lab.StatusAddress+path, nil)
 	f.must(err)
 	request.Header.Set("Last-Event-ID", "1")
-	answer, err := n.HTTPClient(0, false).Do(request)
-	f.must(err)
-	defer answer.Body.Close()
-	if path == "/v1/events" {
-		defer time.AfterFunc(time.Second, cancel).Stop()
-	}
-	data, _ := io.ReadAll(answer.Body)
-	if answer.StatusCode != http.StatusOK {
-		f.t.Errorf("%s: GET %s: %s %s", n.Name, path, answer.Status, data)
-	}
-	return string(data)
+	var said []byte
+	f.await(n.Name+": GET "+path, func() error { // who is asked for much at a time says so
+		answer, err := n.HTTPClient(0, false).Do(request)
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		text := bufio.NewReader(answer.Body)
+		if path == "/v1/events" && answer.StatusCode == http.StatusOK {
+			if _, err := text.Peek(100); err != nil { // an event, and what the stream begins with
+				return err
+			}
+			defer time.AfterFunc(time.Second, cancel).Stop()
+		}
+		said, _ = io.ReadAll(text)
+		if answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s %s", answer.Status, said)
+		}
+		return nil
+	})
+	return string(said)
+}
+
+// tracedSteps are those of a round, as far as a scenario takes them.
+var tracedSteps = []string{"round", "round/event", "round/fold", "round/desire", "round/keepalived/keepalived render", "round/keepalived/keepalived check",
+	"round/keepalived/keepalived start", "round/speaker", "round/haproxy/haproxy render", "round/haproxy/haproxy check", "round/haproxy/haproxy update"}
+
+// sent waits until a node's traces have these steps.
+func (f *forged) sent(n *lab.Node, steps ...string) {
+	f.t.Helper()
+	f.await("traces of "+n.Name, func() error {
+		missing := make(map[string]bool)
+		for _, name := range steps {
+			missing[name] = true
+		}
+		for _, trace := range f.collector.Traces() {
+			if trace[0].About["service.instance.id"] != n.Name {
+				continue
+			}
+			for i, name := range collector.Names(trace) {
+				delete(missing, name)
+				if s := trace[i]; s.Start.Before(trace[0].Start) || s.End.Before(s.Start) || name != "round" && s.End.After(trace[0].End.Add(time.Millisecond)) {
+					f.t.Errorf("%s from %s to %s does not lie in its round, from %s to %s", name, s.Start, s.End, trace[0].Start, trace[0].End)
+				}
+			}
+		}
+		if len(missing) > 0 {
+			return fmt.Errorf("missing: %q", slices.Sorted(maps.Keys(missing)))
+		}
+		return nil
+	})
 }
 
 // traced wants to see every step of a round in the traces of each node.
 func (f *forged) traced() {
 	f.t.Helper()
 	for _, n := range f.Nodes() {
-		f.await("traces of "+n.Name, func() error {
-			missing := map[string]bool{"round": true, "round/event": true, "round/fold": true, "round/desire": true, "round/keepalived/keepalived render": true,
-				"round/keepalived/keepalived check": true, "round/keepalived/keepalived start": true, "round/speaker": true, "round/haproxy/haproxy render": true,
-				"round/haproxy/haproxy check": true, "round/haproxy/haproxy update": true}
-			for _, trace := range f.collector.Traces() {
-				if trace[0].About["service.instance.id"] != n.Name {
-					continue
-				}
-				for i, name := range collector.Names(trace) {
-					delete(missing, name)
-					if s := trace[i]; s.Start.Before(trace[0].Start) || s.End.Before(s.Start) || name != "round" && s.End.After(trace[0].End.Add(time.Millisecond)) {
-						f.t.Errorf("%s from %s to %s does not lie in its round, from %s to %s", name, s.Start, s.End, trace[0].Start, trace[0].End)
-					}
-				}
-			}
-			if len(missing) > 0 {
-				return fmt.Errorf("missing: %q", slices.Sorted(maps.Keys(missing)))
-			}
-			return nil
-		})
+		f.sent(n, tracedSteps...)
 	}
 	for _, trace := range f.collector.Traces() {
 		for _, s := range trace {

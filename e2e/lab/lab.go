@@ -208,13 +208,18 @@ func (l *Lab) PowerOn(ctx context.Context, n *Node) error {
 }
 
 // Reset brings the lab back to its beginning: nodes booted anew with empty
-// disks, cables in, engines up and without containers.
+// disks, no route to them, cables in, engines up and without containers.
 func (l *Lab) Reset(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, n := range l.Nodes() {
 		n.Program = ""
 		n.powerOff() // with its cable in: the router sees its sessions end
 		n.clock = nil
+	}
+	if err := l.Router.isEmpty(ctx); err != nil {
+		return err
+	}
+	for _, n := range l.Nodes() {
 		if err := errors.Join(n.Forget(), l.PowerOn(ctx, n)); err != nil {
 			return err
 		}

@@ -121,6 +121,18 @@ func (r *Router) NextHops(ctx context.Context, prefix string) ([]netip.Addr, err
 	return nil, err
 }
 
+// isEmpty waits until the router has no route that it learned over BGP: one of
+// a scenario before would pass for the next one's.
+func (r *Router) isEmpty(ctx context.Context) error {
+	return Poll(ctx, Patience, func(ctx context.Context) error {
+		routes, err := r.Routes(ctx)
+		if err == nil && len(routes) > 0 {
+			err = fmt.Errorf("the router still has %v, and no node is on", routes)
+		}
+		return err
+	})
+}
+
 func parseRoutes(data []byte) ([]Route, error) {
 	type hop struct{ Gateway netip.Addr }
 	var raw []struct {
