@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -27,7 +26,7 @@ characters of it will do.`,
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), askTimeout)
+			ctx, cancel := p.within(cmd.Context(), askTimeout)
 			defer cancel()
 			client, err := at.client()
 			if err != nil {

@@ -4,12 +4,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -24,6 +26,14 @@ type Program struct {
 	Args           []string
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
+	// Patience is how long to wait for a controller's answer, and at the end
+	// for a collector; 0 = as long as a person would.
+	Patience time.Duration
+}
+
+// within limits a question to usual, or to what p says in its place.
+func (p Program) within(ctx context.Context, usual time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, cmp.Or(p.Patience, usual))
 }
 
 // Exit codes, contract section 5.

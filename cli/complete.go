@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -55,7 +54,7 @@ func (p Program) offerKnown(at *target, pick func(r *status.Report, args []strin
 		if err := p.flagsFromEnvironment(cmd.Flags()); err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
+		ctx, cancel := p.within(cmd.Context(), completeTimeout)
 		defer cancel()
 		if client, err := at.client(); err == nil {
 			if r, err := client.Report(ctx); err == nil {

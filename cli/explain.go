@@ -47,7 +47,7 @@ The exit code is 0 when SUBJECT is known, whether or not it gets traffic, and 1 
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := status.Question{Subject: args[0]}
 			look(cmd.Context(), &q)
-			ctx, cancel := context.WithTimeout(cmd.Context(), askTimeout)
+			ctx, cancel := p.within(cmd.Context(), askTimeout)
 			defer cancel()
 			client, err := at.client()
 			if err != nil {

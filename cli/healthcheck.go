@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -20,7 +19,7 @@ applied as well (GET /readyz); what is not is printed.`,
   vipilot healthcheck --ready --addr 10.77.0.21:9890`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), askTimeout)
+			ctx, cancel := p.within(cmd.Context(), askTimeout)
 			defer cancel()
 			path := "/healthz"
 			if ready {

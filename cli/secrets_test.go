@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vipilot/vipilot/internal/planted"
 )
@@ -77,11 +78,14 @@ func lay(t *testing.T, files map[string]string) (dir string) {
 	return dir
 }
 
+// patience is what tests have for an answer that has to come.
+const patience = time.Minute
+
 // said is all that a command prints, and its exit code.
 func said(t *testing.T, args ...string) (string, int) {
 	t.Helper()
 	var out bytes.Buffer
-	code := Run(t.Context(), Program{Version: "test", Args: args, Stdout: &out, Stderr: &out, Getenv: environment(nil)})
+	code := Run(t.Context(), Program{Version: "test", Args: args, Stdout: &out, Stderr: &out, Getenv: environment(nil), Patience: patience})
 	return out.String(), code
 }
 

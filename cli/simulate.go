@@ -113,7 +113,7 @@ func (p Program) knownEndpoints(ctx context.Context, cfg *config.Config, file st
 		fmt.Fprintln(p.Stderr, "no controller runs here: containers are unknown, static servers alone are counted; see --endpoints and --addr")
 		return controller.View{}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := p.within(ctx, askTimeout)
 	defer cancel()
 	client, err := at.client()
 	if err != nil {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"strings"
 	"time"
@@ -45,7 +44,7 @@ func (p Program) statusCommand() *cobra.Command {
   vipilot status --addr 10.77.0.21:9890 --json | jq .vips`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), askTimeout)
+			ctx, cancel := p.within(cmd.Context(), askTimeout)
 			defer cancel()
 			client, err := at.client()
 			if err != nil {

@@ -54,7 +54,7 @@ func (t tracing) start(ctx context.Context, p Program, log *slog.Logger) (trace.
 		sdk.WithBatcher(&loud{SpanExporter: client, log: log.With("component", "traces")}, sdk.WithMaxQueueSize(spansKept), sdk.WithExportTimeout(exportTimeout)))
 	log.Info("tracing rounds", "endpoint", target)
 	return provider.Tracer(span.Name), func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTime)
+		ctx, cancel := p.within(context.WithoutCancel(ctx), farewellTime)
 		defer cancel()
 		_ = provider.Shutdown(ctx) // what does not arrive in time is lost
 	}, nil

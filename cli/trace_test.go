@@ -80,7 +80,7 @@ func TestTracesArrive(t *testing.T) {
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=berlin")
 	t.Setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
 	log := new(bytes.Buffer)
-	tracer, end, err := tracing{endpoint: server.URL, node: "lb1"}.start(t.Context(), Program{Version: "v7", Getenv: os.Getenv}, slog.New(slog.NewTextHandler(log, nil)))
+	tracer, end, err := tracing{endpoint: server.URL, node: "lb1"}.start(t.Context(), Program{Version: "v7", Getenv: os.Getenv, Patience: patience}, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,11 +133,14 @@ func TestCollectorGone(t *testing.T) {
 	}))
 	t.Cleanup(hangs.Close)
 	t.Cleanup(func() { close(release) })
-	for name, url := range map[string]string{"gone": gone.URL, "refuses": refuses.URL, "hangs": hangs.URL} {
+	for name, c := range map[string]struct {
+		url      string
+		patience time.Duration // with a collector that answers
+	}{"gone": {gone.URL, patience}, "refuses": {refuses.URL, patience}, "hangs": {hangs.URL, 0}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			log := new(lockedBuffer)
-			tracer, end, err := tracing{endpoint: url}.start(t.Context(), Program{Getenv: environment(nil)}, slog.New(slog.NewTextHandler(log, nil)))
+			tracer, end, err := tracing{endpoint: c.url}.start(t.Context(), Program{Getenv: environment(nil), Patience: c.patience}, slog.New(slog.NewTextHandler(log, nil)))
 			if err != nil {
 				t.Fatal(err)
 			}
