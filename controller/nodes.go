@@ -33,7 +33,9 @@ func (l *loop) watchNodes(ctx context.Context) error {
 		if cfg := l.newest.Load(); cfg != nil {
 			asked = slices.DeleteFunc(slices.Clone(cfg.Nodes), func(n config.Node) bool { return n.Name == l.opts.Node || n.Status == "" })
 		}
-		heard := l.hearNodes(ctx, asked, last)
+		limited, cancel := context.WithTimeout(ctx, nodesTimeout)
+		heard := l.hearNodes(limited, asked, last)
+		cancel()
 		if ctx.Err() == nil && !reflect.DeepEqual(heard, last) {
 			last = heard
 			l.send(ctx, event{cause: "another node reports", fold: func() { l.report.nodes = heard }})
@@ -46,10 +48,8 @@ func (l *loop) watchNodes(ctx context.Context) error {
 	}
 }
 
-// hearNodes asks all at once.
+// hearNodes asks all at once, until ctx ends.
 func (l *loop) hearNodes(ctx context.Context, nodes []config.Node, before map[string]status.Node) map[string]status.Node {
-	ctx, cancel := context.WithTimeout(ctx, nodesTimeout)
-	defer cancel()
 	var mu sync.Mutex
 	var wait sync.WaitGroup
 	heard := make(map[string]status.Node)
