@@ -63,13 +63,19 @@ func newNode(t *testing.T, state string) *node {
 	return n
 }
 
+// want orders certificates, and leads challenges to the node.
 func (n *node) want(issuer Issuer, hosts ...string) {
+	n.t.Helper()
+	n.set(issuer, hosts...)
+	n.Open()
+}
+
+func (n *node) set(issuer Issuer, hosts ...string) {
 	n.t.Helper()
 	var orders []Order
 	for _, h := range hosts {
 		orders = append(orders, Order{issuer, h})
 	}
-	defer n.Open()
 	if err := n.Set(orders); err != nil {
 		n.t.Fatal(err)
 	}
@@ -102,11 +108,13 @@ func TestTwoNodes(t *testing.T) {
 	p.front.leadTo(b.opts.Socket, a.opts.Socket)
 	const host = "todo.example.net"
 	for _, n := range []*node{a, b} {
-		n.want(p.issuer, host)
+		n.set(p.issuer, host)
 		if c := n.Certificates()[Key{"pebble", host}]; !c.Temporary || len(c.PEM) == 0 {
 			t.Errorf("nothing to serve meanwhile: %+v", c)
 		}
 	}
+	a.Open()
+	b.Open()
 	one, two := a.await(host, "a has it", obtained), b.await(host, "b has it", obtained)
 	if !bytes.Equal(one.PEM, two.PEM) {
 		t.Error("the nodes have different certificates")
