@@ -193,8 +193,8 @@ func TestRealEngine(t *testing.T) {
 			f := watch(t, opts)
 			fresh := line(f.untilIs("fresh list", func(s discovery.Snapshot) bool { return s.Connected }))
 			f.stop()
-			w.news(time.Second, func(s discovery.Snapshot) bool { return line(s) == fresh })
-			if line(w.last) == fresh {
+			as := func(s discovery.Snapshot) bool { return s.Connected && line(s) == fresh }
+			if w.news(time.Second, as); as(w.last) {
 				return
 			}
 			if time.Now().After(end) {
@@ -229,9 +229,14 @@ func TestRealEngine(t *testing.T) {
 		same("docker "+step.do, step.want)
 	}
 
-	// The stop signal is seen while the container still runs.
-	go func() { _ = exec.Command("docker", "-H", l.url(), "stop", "-t", "3", "zz").Run() }()
+	// The stop signal is seen while the container still runs, as it does until it is killed.
+	stopped := make(chan error, 1)
+	go func() { stopped <- exec.Command("docker", "-H", l.url(), "stop", "-t", "600", "zz").Run() }()
 	w.untilIs("stopping", func(s discovery.Snapshot) bool { return strings.Contains(line(s), "zz stopping") })
+	l.docker("kill zz")
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
 	same("stop zz", "zz stopped")
 
 	l.docker("run -d --name ss --restart always echo:1")

@@ -91,7 +91,7 @@ func TestWhyNot(t *testing.T) {
 		{"no client certificate", serve(answer("1.41"), mutual), &tls.Config{RootCAs: pool}, "asks for a client certificate"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := watch(t, Options{URL: tc.url, TLS: tc.tls})
+			w := watch(t, Options{URL: tc.url, TLS: tc.tls, Timeout: longest})
 			s := w.untilIs(tc.want, func(s discovery.Snapshot) bool { return s.Err != errNoAnswer })
 			if text := s.Err.Error(); !strings.Contains(text, tc.want) || strings.Contains(text, "\n") || !strings.Contains(text, tc.url) {
 				t.Errorf("got %q, want %q in one line", text, tc.want)
@@ -134,12 +134,10 @@ func TestSSHProgram(t *testing.T) {
 	if err := os.WriteFile(dir+"/ssh", []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	url := "ssh://$(id)@boss.example.net:2222"
-	w := watch(t, Options{URL: url, SSH: dir + "/ssh"})
-	s := w.untilIs("failure", func(s discovery.Snapshot) bool { return s.Err != errNoAnswer })
-	if got, want := s.Err.Error(), "reach docker engine at "+url+": ssh ended with code 255: some ?[31m odd"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
+	const url = "ssh://$(id)@boss.example.net:2222"
+	w := watch(t, Options{URL: url, SSH: dir + "/ssh", Timeout: longest})
+	const want = "reach docker engine at " + url + ": ssh ended with code 255: some ?[31m odd"
+	w.untilIs(want, func(s discovery.Snapshot) bool { return s.Err.Error() == want })
 	args, err := os.ReadFile(dir + "/args")
 	if err != nil {
 		t.Fatal(err)

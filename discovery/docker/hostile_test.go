@@ -81,7 +81,7 @@ func TestHostileEngine(t *testing.T) {
 			}))
 			t.Cleanup(engine.Close)
 			t.Cleanup(engine.CloseClientConnections)
-			w := watch(t, Options{URL: "tcp://" + engine.Listener.Addr().String(), Relist: time.Hour, most: allowance{bytes: 4 << 20, cost: maxCost}})
+			w := watch(t, Options{URL: "tcp://" + engine.Listener.Addr().String(), Relist: time.Hour, Ping: time.Hour, Timeout: longest, most: allowance{bytes: 4 << 20, cost: maxCost}})
 			s := w.untilIs(tc.want, func(s discovery.Snapshot) bool {
 				return !errors.Is(s.Err, errNoAnswer) && (s.Err != nil) == (tc.want != "")
 			})
