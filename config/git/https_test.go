@@ -114,7 +114,7 @@ func TestBrokenServer(t *testing.T) {
 	w := newWork(t)
 	first := w.git("rev-parse", "HEAD")
 	s, access := serve(t, w)
-	live := source(t, Options{URL: s.source(t, "path=fleet"), Access: access, Timeout: 20 * time.Second, Limits: Limits{Bytes: 1 << 20, Files: 100, Depth: 8}})
+	live := source(t, Options{URL: s.source(t, "path=fleet"), Access: access, Limits: Limits{Bytes: 1 << 20, Files: 100, Depth: 8}})
 	wantRevision(t, live, first, "")
 	w.put("fleet/vipilot.yaml", fleet+"# 2\n")
 	w.put("fleet/noise", strings.Repeat("noise", 1000)+time.Now().String())
