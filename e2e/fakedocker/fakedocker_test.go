@@ -58,7 +58,7 @@ func TestDockerClient(t *testing.T) {
 			}
 		case err := <-failed:
 			t.Fatal(err)
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("no event %s", want)
 		}
 	}
