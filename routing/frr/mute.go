@@ -6,12 +6,14 @@ import "maps"
 var versions = map[string]int{"ospfd": 2, "ospf6d": 3}
 
 // silenced notes that a daemon has ended by itself. Its sessions have ended with
-// it, which is known at once and not only when somebody looks again.
+// it, which is known at once and not only when somebody looks again. Who looked in
+// between, and had no answer, does not make it a daemon without sessions.
 func (s *Speaker) silenced(name string) {
-	if !s.heardBy(name) {
+	if !s.standing[name] {
 		return
 	}
 	s.mute[name] = true
+	delete(s.standing, name)
 	if name == "bgpd" {
 		s.seen.peers = s.peerStates(nil, s.seen.bfd)
 		return
@@ -40,8 +42,14 @@ func (s *Speaker) heardBy(name string) bool {
 	return false
 }
 
-// hear takes note of the sessions that stand again.
+// hear takes note of who has sessions, of those that answer, and of who has some
+// again.
 func (s *Speaker) hear() {
+	for name, d := range s.daemons {
+		if d.vty != nil && !d.ended() {
+			s.standing[name] = s.heardBy(name)
+		}
+	}
 	for name := range s.mute {
 		if s.heardBy(name) {
 			delete(s.mute, name)

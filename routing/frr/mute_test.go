@@ -14,8 +14,12 @@ func TestMute(t *testing.T) {
 		peers:     map[string]routing.PeerState{"edge": {State: "established"}},
 		neighbors: map[string]routing.NeighborState{"10.77.0.1 eth0": two, "10.77.0.1 eth0 v3": three},
 	}
-	s := &Speaker{mute: make(map[string]bool), seen: whole, want: wantBGP("203.0.113.10/32")}
+	s := &Speaker{standing: make(map[string]bool), mute: make(map[string]bool), daemons: make(map[string]*daemon), seen: whole, want: wantBGP("203.0.113.10/32")}
 	s.want.OSPF = &routing.OSPF{Prefixes: pfx("203.0.113.10/32")}
+	for _, name := range order {
+		s.daemons[name] = &daemon{name: name, vty: new(vty)}
+	}
+	s.hear()
 	check := func(what string, bgp, ospf bool) {
 		t.Helper()
 		if b, o := s.Mute(); b != bgp || o != ospf {
@@ -41,7 +45,15 @@ func TestMute(t *testing.T) {
 	s.seen = whole
 	s.hear()
 	check("all are heard", false, false)
+	s.seen, s.daemons["bgpd"].vty = observation{}, nil // who looked was sooner than the news of its end
+	s.hear()
+	s.silenced("bgpd")
+	check("bgpd ended and gave no answer", true, false)
+	s.seen, s.daemons["bgpd"].vty = whole, new(vty)
+	s.hear()
+	check("all are heard again", false, false)
 	s.seen = observation{}
+	s.hear()
 	s.silenced("bgpd")
 	check("bgpd ended that had no session", false, false)
 }

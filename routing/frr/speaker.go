@@ -37,8 +37,10 @@ type Speaker struct {
 	settled bool // want is reached; nothing to do until something changes
 	daemons map[string]*daemon
 	seen    observation
-	widowed time.Time       // when zebra ended under daemons that went on; zero = it did not
-	mute    map[string]bool // daemons that ended under their sessions; the next has none yet
+	widowed time.Time // when zebra ended under daemons that went on; zero = it did not
+	// standing are the daemons that had a session when they last answered; mute are
+	// those that ended under theirs, and the next has none yet.
+	standing, mute map[string]bool
 }
 
 // The daemons, in the order in which they are started and told things.
@@ -55,7 +57,7 @@ func New(opts Options) *Speaker {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Speaker{
 		opts: opts, log: log.With("component", "frr"), changes: make(chan struct{}, 1), stop: stop,
-		daemons: make(map[string]*daemon), mute: make(map[string]bool),
+		daemons: make(map[string]*daemon), standing: make(map[string]bool), mute: make(map[string]bool),
 	}
 	go s.observe(ctx)
 	return s
