@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -9,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vipilot/vipilot/internal/supervise"
 	"github.com/vipilot/vipilot/routing"
 	"github.com/vipilot/vipilot/routing/remote"
 	"github.com/vipilot/vipilot/routing/routingtest"
@@ -34,9 +34,7 @@ func newFRRBench(t *testing.T, router map[string]string) *bench {
 	b := &bench{Lab: l, t: t, dir: dir}
 	b.startHAProxy()
 	t.Cleanup(func() {
-		if p, err := supervise.Adopt(filepath.Join(dir, remote.Record)); err == nil {
-			_ = p.Stop(syscall.SIGTERM, 10*time.Second)
-		}
+		b.end()
 		if t.Failed() {
 			log, _ := os.ReadFile(filepath.Join(dir, "log"))
 			t.Logf("sentinel's log:\n%s", log)
@@ -47,6 +45,29 @@ func newFRRBench(t *testing.T, router map[string]string) *bench {
 	})
 	b.connect()
 	return b
+}
+
+// end ends the sentinel, and FRR with it. One that a test has killed, or that its
+// dead man's switch has, leaves FRR to the next one, which is started for that.
+func (b *bench) end() {
+	b.connect()
+	defer b.cancel()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for b.orders.TrackFile != "" { // it was given any
+		_, err := b.client.Set(ctx, b.orders)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			b.t.Errorf("the sentinel that is to end FRR: %v", err)
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if err := b.client.Close(ctx); err != nil {
+		b.t.Errorf("end the sentinel: %v", err)
+	}
 }
 
 // TestE2EFRRGate: the gate before FRR holds without a controller.
@@ -106,12 +127,12 @@ func TestE2EBFDBesideGoBGP(t *testing.T) {
 		t.Logf("state: %+v\n%s", s, l.Ask("show bfd peers"))
 	})
 	l.Eventually("route", func() bool { return l.HasRoute(fixed) })
+	var state remote.State
 	took := l.Eventually("BFD up", func() bool {
-		s, _ := b.client.State()
-		return s.Peers["edge"].BFD == "up" && strings.Contains(l.Ask("show bfd peers json"), `"status":"up"`)
+		state, _ = b.client.State()
+		return state.Peers["edge"].BFD == "up" && state.FRR["bfdd"].PID > 0 && strings.Contains(l.Ask("show bfd peers json"), `"status":"up"`)
 	})
 	t.Logf("BFD up after %s", took)
-	state, _ := b.client.State()
 	for _, pid := range []int{state.FRR["bfdd"].PID, state.PID} { // the node hangs; its wire stays
 		routingtest.Kill(t, pid, syscall.SIGSTOP)
 		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })

@@ -101,6 +101,7 @@ func TestE2EGracefulRestart(t *testing.T) {
 	want.Routing.GracefulRestart = time.Minute
 	b.set(want)
 	b.route("start", vip, true)
+	b.state("graceful restart agreed", func(s remote.State) bool { return s.Peers["edge"].KeepsRoutes })
 	first := b.client.Status().PID
 	routingtest.Kill(t, first, syscall.SIGKILL)
 	held := func() {
