@@ -11,11 +11,12 @@ import (
 )
 
 func TestAdoption(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	a, b := l.nodes[0], l.nodes[1]
 	l.elect(t, steady(public()))
 	pid := a.k.Status().PID
-	lost := probing(t, "203.0.113.10")
+	lost := l.probing(t, "203.0.113.10")
 	heard := len(b.roles("public"))
 
 	a.die()
@@ -49,6 +50,7 @@ func TestAdoption(t *testing.T) {
 
 // A keepalived that cannot be asked: the pipe and the memory tell all.
 func TestAdoptionByPipe(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	a := l.nodes[0]
 	a.binary = filepath.Join(t.TempDir(), "keepalived")
@@ -80,6 +82,7 @@ func fileExists(path string) bool {
 }
 
 func TestKill(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	a, b := l.nodes[0], l.nodes[1]
 	l.elect(t, quick(public()))
@@ -132,10 +135,12 @@ func killBoth(t *testing.T, parent, child int) {
 // Both the controller and keepalived die; the next revision has other
 // addresses and a priority that makes this node the backup.
 func TestLeftovers(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	a, b := l.nodes[0], l.nodes[1]
-	l.elect(t, quick(public()))
+	l.elect(t, steady(public()))
 	killAll := func() {
+		eventually(t, "it holds addresses", func() bool { return len(a.addresses()) > 0 })
 		parent, child := a.pids()
 		a.die()
 		killBoth(t, parent, child)
@@ -146,7 +151,7 @@ func TestLeftovers(t *testing.T) {
 		a.controller()
 	}
 	killAll()
-	changed := quick(public())
+	changed := steady(public())
 	changed.Addresses = addrs("203.0.113.12")
 	a.set(a.config(50, changed))
 	eventually(t, "backup", func() bool { return a.is("public", Backup) && b.is("public", Master) })

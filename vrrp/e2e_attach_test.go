@@ -45,6 +45,7 @@ func (n *node) begin(t *testing.T) (kill func()) {
 // TestAttach: what somebody else starts is driven, taken over again after its
 // death, and neither started nor stopped by Close.
 func TestAttach(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	n := l.nodes[0]
 	n.quit()
@@ -59,9 +60,7 @@ func TestAttach(t *testing.T) {
 		t.Fatalf("Set without keepalived: %v", err)
 	}
 	kill := n.begin(t)
-	if err := set(want); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "orders taken", func() bool { return set(want) == nil })
 	eventually(t, "master", func() bool { return n.is("public", Master) })
 	held := n.addresses()
 	if !slices.Contains(held, "203.0.113.10/32") {
@@ -73,9 +72,7 @@ func TestAttach(t *testing.T) {
 	eventually(t, "death seen", func() bool { return n.is("public", Fault) })
 	n.begin(t)
 	eventually(t, "master again", func() bool { return n.is("public", Master) })
-	if err := set(want); err != nil {
-		t.Error(err)
-	}
+	eventually(t, "orders taken again", func() bool { return set(want) == nil })
 	if second, _ := n.pids(); second == first || n.k.Status().PID != second {
 		t.Errorf("attached to %d; %d was, %d is", n.k.Status().PID, first, second)
 	}

@@ -14,7 +14,9 @@ import (
 // late and as slowly as it is asked to.
 func TestGARP(t *testing.T) {
 	needRealDaemons(t)
-	n := newLab(t).nodes[0]
+	t.Parallel()
+	l := newLab(t)
+	n := l.nodes[0]
 	const pause = 200 * time.Millisecond
 	for name, c := range map[string]struct {
 		garp GARP
@@ -26,7 +28,7 @@ func TestGARP(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			instance := quick(public())
 			instance.GARP = c.garp
-			heard := listenForAddresses(t)
+			heard := l.listenForAddresses(t)
 			n.set(n.config(150, instance))
 			for _, address := range instance.Addresses {
 				eventually(t, "two sets for "+address.String(), func() bool { return len(heard.times(address)) == 2*c.set })
@@ -63,10 +65,10 @@ func (a *announcements) times(of netip.Addr) []time.Time {
 }
 
 // listenForAddresses listens on the client's wire until the test ends.
-func listenForAddresses(t *testing.T) *announcements {
+func (l *lab) listenForAddresses(t *testing.T) *announcements {
 	t.Helper()
 	var fd int
-	client := &node{ns: nsName("c")}
+	client := &node{ns: l.ns("c")}
 	err := client.inside(func() (err error) {
 		all := int(binary.NativeEndian.Uint16([]byte{unix.ETH_P_ALL >> 8, unix.ETH_P_ALL & 0xff}))
 		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, all); err != nil {

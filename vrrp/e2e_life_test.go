@@ -11,6 +11,7 @@ import (
 // TestLifeFile: when the lock that the sentinel holds is free, although the track
 // file says that all is well, keepalived gives the addresses up by itself.
 func TestLifeFile(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	a, b := l.nodes[0], l.nodes[1]
 	var locks []*os.File
@@ -31,7 +32,7 @@ func TestLifeFile(t *testing.T) {
 	set("203.0.113.10")
 	eventually(t, "elected", func() bool { return a.is("public", Master) && b.is("public", Backup) })
 	t.Logf("elected after %v", time.Since(start))
-	lost := probing(t, "203.0.113.10")
+	lost := l.probing(t, "203.0.113.10")
 	set("203.0.113.10", "203.0.113.11") // a reload forgets nothing
 	quiet(t, "stays through a reload", func() bool { return a.is("public", Master) && b.is("public", Backup) })
 	if n := lost(); n != 0 {

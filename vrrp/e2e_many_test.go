@@ -11,6 +11,7 @@ import (
 // both families, moves as one, by multicast and by unicast.
 func TestManyAddresses(t *testing.T) {
 	needRealDaemons(t)
+	t.Parallel()
 	l := newLab(t)
 	a, b := l.nodes[0], l.nodes[1]
 	many := quick(public())
@@ -32,7 +33,7 @@ func TestManyAddresses(t *testing.T) {
 			}
 			eventually(t, "the master holds all", func() bool { return len(a.addresses()) == want && len(b.addresses()) == 0 })
 			reloads := a.k.Status().Reloads + b.k.Status().Reloads
-			four, six := probing(t, "203.0.113.159"), probing(t, "2001:db8::129")
+			four, six := l.probing(t, "203.0.113.159"), l.probing(t, "2001:db8::129")
 			a.write("1\n")
 			eventually(t, "all have moved", func() bool { return len(a.addresses()) == 0 && len(b.addresses()) == want })
 			a.write("0\n")
@@ -48,6 +49,7 @@ func TestManyAddresses(t *testing.T) {
 // TestPassword: nodes with different passwords do not listen to each other.
 func TestPassword(t *testing.T) {
 	needRealDaemons(t)
+	t.Parallel()
 	l := newLab(t)
 	instance := public()
 	instance.AdvertInterval = time.Second
@@ -69,12 +71,14 @@ func TestPassword(t *testing.T) {
 // or never.
 func TestPreemption(t *testing.T) {
 	needRealDaemons(t)
+	t.Parallel()
 	const delay = time.Second
 	for name, c := range map[string]struct {
 		preempt bool
 		delay   time.Duration
 	}{"at once": {true, 0}, "after a delay": {true, delay}, "never": {false, 0}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			a, b := l.nodes[0], l.nodes[1]
 			instance := steady(public())

@@ -31,6 +31,7 @@ const masterDown = 1300 * time.Millisecond
 
 func TestRealParser(t *testing.T) {
 	needRealDaemons(t)
+	t.Parallel()
 	l := newLab(t)
 	n := l.nodes[0]
 	for name := range goodConfigs() {
@@ -61,13 +62,12 @@ func TestRealParser(t *testing.T) {
 }
 
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	a, b := l.nodes[0], l.nodes[1]
 	l.elect(t, steady(public()))
 	want := []string{"169.254.118.51/32", "2001:db8::10/128", "203.0.113.10/32"}
-	if got := a.addresses(); !slices.Equal(got, want) {
-		t.Errorf("master holds %v, want %v", got, want)
-	}
+	eventually(t, "the master holds all", func() bool { return slices.Equal(a.addresses(), want) })
 	if got := b.addresses(); len(got) != 0 {
 		t.Errorf("backup holds %v", got)
 	}
@@ -97,6 +97,7 @@ func TestFailover(t *testing.T) {
 // How long from the write that makes keepalived decide, to the reader: nobody
 // looks from time to time, so it is sooner than an election, mostly.
 func TestRoleLatency(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	a := l.nodes[0]
 	a.set(a.config(150, quick(public())))
@@ -123,6 +124,7 @@ func TestRoleLatency(t *testing.T) {
 
 // The nodes read a new revision at different times: nobody else may notice.
 func TestOneSidedRevisions(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	a, b := l.nodes[0], l.nodes[1]
 	one, two := steady(public()), steady(intra())
@@ -131,7 +133,7 @@ func TestOneSidedRevisions(t *testing.T) {
 	more.Addresses = addrs("203.0.113.10", "203.0.113.11", "2001:db8::10", "2001:db8::11")
 	less := one
 	less.Addresses = addrs("203.0.113.10")
-	lost := probing(t, "203.0.113.10")
+	lost := l.probing(t, "203.0.113.10")
 	before := len(a.roles("public")) + len(b.roles("public"))
 	for _, step := range []struct {
 		name      string
@@ -174,6 +176,7 @@ func quiet(t *testing.T, what string, fact func() bool) {
 }
 
 func TestOtherTransports(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	for name, c := range map[string]struct {
 		change func(i *Instance, self, peer string)
@@ -206,7 +209,7 @@ func TestOtherTransports(t *testing.T) {
 			a, b := l.nodes[0], l.nodes[1]
 			eventually(t, "elected", func() bool { return a.is("public", Master) && b.is("public", Backup) })
 			eventually(t, "addresses", func() bool { return len(a.addresses()) == 3 && len(b.addresses()) == 0 })
-			lost := probing(t, "2001:db8::10")
+			lost := l.probing(t, "2001:db8::10")
 			quiet(t, "stays", func() bool { return a.is("public", Master) && b.is("public", Backup) })
 			if lost() != 0 {
 				t.Error("probes lost")

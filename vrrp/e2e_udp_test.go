@@ -11,6 +11,7 @@ import (
 // UDP services beside an election. Where the kernel has IPVS datagrams get
 // through; where it has none, that is said, and the election is not touched.
 func TestUDPBesideElection(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	n := l.nodes[0]
 	want := n.config(150, public())

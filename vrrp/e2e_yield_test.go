@@ -11,15 +11,17 @@ import (
 // reload, and with preemption without a moment in which nobody has them.
 func TestYield(t *testing.T) {
 	needRealDaemons(t)
+	t.Parallel()
 	for name, preempt := range map[string]bool{"preempting": true, "not preempting": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t)
 			a, b := l.nodes[0], l.nodes[1]
 			instance := steady(public())
 			instance.Preempt = preempt
 			l.elect(t, instance)
 			reloads := a.k.Status().Reloads
-			lost := probing(t, "203.0.113.10")
+			lost := l.probing(t, "203.0.113.10")
 
 			want := a.config(150, instance)
 			want.Yield = true
@@ -56,6 +58,7 @@ func TestYield(t *testing.T) {
 // TestYieldAlone: with nobody to take over, the node keeps what it serves.
 func TestYieldAlone(t *testing.T) {
 	needRealDaemons(t)
+	t.Parallel()
 	l := newLab(t)
 	a := l.nodes[0]
 	want := a.config(150, quick(public()))
@@ -70,6 +73,7 @@ func TestYieldAlone(t *testing.T) {
 // that is heard, and keeps them where none is.
 func TestSpeakerTrack(t *testing.T) {
 	needRealDaemons(t)
+	t.Parallel()
 	l := newLab(t)
 	instance := steady(public())
 	instance.Announced = true
@@ -89,7 +93,7 @@ func TestSpeakerTrack(t *testing.T) {
 	}
 	a, b := l.nodes[0], l.nodes[1]
 	eventually(t, "elected", func() bool { return a.is("public", Master) && b.is("public", Backup) })
-	lost := probing(t, "203.0.113.10")
+	lost := l.probing(t, "203.0.113.10")
 	deaf(0, "1\n")
 	eventually(t, "the other node has it", func() bool { return b.is("public", Master) && a.is("public", Backup) })
 	deaf(1, "1\n")
@@ -99,7 +103,7 @@ func TestSpeakerTrack(t *testing.T) {
 	deaf(0, "0\n")
 	eventually(t, "back", func() bool { return a.is("public", Master) && b.is("public", Backup) })
 	t.Logf("four moves, %d pings lost", lost())
-	lost = probing(t, "203.0.113.10")
+	lost = l.probing(t, "203.0.113.10")
 	deaf(0, "2\n") // too much for any priority
 	took := eventually(t, "given up", func() bool { return b.is("public", Master) && a.is("public", Fault) })
 	deaf(0, "1\n")
@@ -112,12 +116,13 @@ func TestSpeakerTrack(t *testing.T) {
 // within the moment for which it is given up, and stays there.
 func TestRelief(t *testing.T) {
 	needRealDaemons(t)
+	t.Parallel()
 	l := newLab(t)
 	a, b := l.nodes[0], l.nodes[1]
 	instance := steady(public())
 	instance.Preempt, instance.Announced = false, true
 	l.elect(t, instance)
-	lost := probing(t, "203.0.113.10")
+	lost := l.probing(t, "203.0.113.10")
 	relieved := func(yes bool) {
 		t.Helper()
 		given := instance

@@ -19,10 +19,12 @@ import (
 	"github.com/vipilot/vipilot/render"
 )
 
-// How long keepalived may take. It removes its addresses at once when told to
-// stop, and ends about a second later.
+// How long keepalived may take. One that starts on a machine with no time to spare
+// takes seconds; one that runs, and hangs, must not keep HAProxy from its turn. It
+// removes its addresses at once when told to stop, and ends about a second later.
 const (
 	setTimeout     = 15 * time.Second
+	startTimeout   = 10 * time.Second
 	confirmTimeout = 3 * time.Second
 	stopTimeout    = 5 * time.Second
 )

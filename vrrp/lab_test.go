@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -38,9 +39,8 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// nsName is a namespace's of this run alone: others may run at the same time, or
-// have been killed.
-func nsName(of string) string { return fmt.Sprintf("vrrp-%d-%s", os.Getpid(), of) }
+// labs counts those of this run, which may be there at the same time.
+var labs atomic.Uint32
 
 // namespace makes a network namespace for the time of the test.
 func namespace(t *testing.T, name string) {
@@ -54,19 +54,24 @@ func namespace(t *testing.T, name string) {
 	run(t, "ip", "-n", name, "link", "set", "lo", "up")
 }
 
-// lab is two nodes and a client on one switch.
+// lab is two nodes and a client on one switch, beside those of other tests.
 type lab struct {
-	nodes [2]*node
+	number uint32
+	nodes  [2]*node
 }
+
+// ns is the name of one of its namespaces, and of no other run's.
+func (l *lab) ns(of string) string { return fmt.Sprintf("vrrp-%d-%d-%s", os.Getpid(), l.number, of) }
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	needRealDaemons(t)
-	wire, client := nsName("sw"), nsName("c")
+	l := &lab{number: labs.Add(1)}
+	wire, client := l.ns("sw"), l.ns("c")
 	namespace(t, wire)
 	run(t, "ip", "-n", wire, "link", "add", "br0", "type", "bridge")
 	run(t, "ip", "-n", wire, "link", "set", "br0", "up")
-	for i, ns := range []string{nsName("1"), nsName("2"), client} {
+	for i, ns := range []string{l.ns("1"), l.ns("2"), client} {
 		namespace(t, ns)
 		port := fmt.Sprintf("port%d", i+1)
 		run(t, "ip", "-n", wire, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns)
@@ -78,16 +83,22 @@ func newLab(t *testing.T) *lab {
 	run(t, "ip", "-n", client, "route", "add", "203.0.113.0/24", "dev", "eth0")
 	run(t, "ip", "-n", client, "route", "add", "2001:db8::/64", "dev", "eth0")
 	// Until its link-local address is usable, keepalived cannot send IPv6 adverts.
-	for _, ns := range []string{nsName("1"), nsName("2")} {
+	for _, ns := range []string{l.ns("1"), l.ns("2")} {
 		eventually(t, "link-local address of "+ns, func() bool {
 			links := run(t, "ip", "-n", ns, "-6", "addr", "show", "dev", "eth0", "scope", "link")
 			return strings.Contains(links, "fe80:") && !strings.Contains(links, "tentative")
 		})
 	}
-	l := new(lab)
 	for i := range l.nodes {
-		l.nodes[i] = newNode(t, i+1)
+		l.nodes[i] = newNode(t, l.ns(strconv.Itoa(i+1)))
 	}
+	t.Cleanup(func() {
+		var ends sync.WaitGroup
+		for _, n := range l.nodes {
+			ends.Go(n.end) // a second each, which is keepalived's
+		}
+		ends.Wait()
+	})
 	return l
 }
 
@@ -107,25 +118,27 @@ type node struct {
 	heard []RoleChange
 }
 
-func newNode(t *testing.T, number int) *node {
+func newNode(t *testing.T, ns string) *node {
 	t.Helper()
 	dir := t.TempDir()
-	n := &node{t: t, ns: nsName(strconv.Itoa(number)), dir: filepath.Join(dir, "keepalived"), track: filepath.Join(dir, "track")}
+	n := &node{t: t, ns: ns, dir: filepath.Join(dir, "keepalived"), track: filepath.Join(dir, "track")}
 	n.write("0")
 	n.controller()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := n.inside(func() error { return n.k.Close(ctx) }); err != nil {
-			t.Errorf("close: %v", err)
-		}
-		n.die()
-		if t.Failed() {
-			log, _ := os.ReadFile(filepath.Join(n.dir, logFile))
-			t.Logf("%s: keepalived's log:\n%s", n.ns, log)
-		}
-	})
 	return n
+}
+
+// end stops keepalived and the controller.
+func (n *node) end() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := n.inside(func() error { return n.k.Close(ctx) }); err != nil {
+		n.t.Errorf("close: %v", err)
+	}
+	n.die()
+	if n.t.Failed() {
+		log, _ := os.ReadFile(filepath.Join(n.dir, logFile))
+		n.t.Logf("%s: keepalived's log:\n%s", n.ns, log)
+	}
 }
 
 // inside calls f on a thread of its own in the node's namespace. The thread
@@ -273,22 +286,28 @@ func eventually(t *testing.T, what string, fact func() bool) time.Duration {
 		if time.Since(start) > patience {
 			t.Fatalf("not within %v: %s", patience, what)
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // a fact may cost a process
 	}
 	return time.Since(start)
 }
 
-// elect sets the same instances on both nodes and waits until node 0 is master.
+// elect sets the same instances on both nodes and waits until node 0 is master
+// and has the addresses. Without preemption whoever is first stays it.
 func (l *lab) elect(t *testing.T, instances ...Instance) {
 	t.Helper()
+	a, b := l.nodes[0], l.nodes[1]
 	for i, n := range l.nodes {
 		n.set(n.config(uint8(150-50*i), instances...))
+		for _, one := range instances {
+			if n == a && !one.Preempt {
+				eventually(t, one.Name+" is the first node's", func() bool { return a.is(one.Name, Master) })
+			}
+		}
 	}
 	for _, i := range instances {
-		eventually(t, i.Name+" elected", func() bool {
-			return l.nodes[0].is(i.Name, Master) && l.nodes[1].is(i.Name, Backup)
-		})
+		eventually(t, i.Name+" elected", func() bool { return a.is(i.Name, Master) && b.is(i.Name, Backup) })
 	}
+	eventually(t, "the addresses are there", func() bool { return len(a.addresses()) > 0 && len(b.addresses()) == 0 })
 }
 
 // probing asks the client every 10 ms whether target answers, until the
@@ -296,12 +315,12 @@ func (l *lab) elect(t *testing.T, instances ...Instance) {
 // listens there: a refused connection is an answer, silence is none. A machine
 // that halts for a moment has its answer late; what was lost is asked for again
 // by TCP, after a second, and counts.
-func probing(t *testing.T, target string) (lost func() int) {
+func (l *lab) probing(t *testing.T, target string) (lost func() int) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	var asked, unanswered int
 	done := make(chan error, 1)
-	client := &node{ns: nsName("c")}
+	client := &node{ns: l.ns("c")}
 	go func() {
 		done <- client.inside(func() error {
 			for tick := time.Tick(10 * time.Millisecond); ; {

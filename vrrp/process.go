@@ -80,7 +80,7 @@ func (k *Keepalived) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := k.confirm(ctx, p); err != nil {
+	if err := k.confirm(ctx, p, startTimeout); err != nil {
 		return describe(fmt.Errorf("start keepalived: %w", err), k.logSince(since))
 	}
 	k.opts.Logger.Info("started keepalived", "pid", p.PID)
@@ -96,7 +96,7 @@ func (k *Keepalived) reload(ctx context.Context) error {
 	k.mu.Lock()
 	k.reloads++
 	k.mu.Unlock()
-	if err := k.confirm(ctx, p); err != nil {
+	if err := k.confirm(ctx, p, confirmTimeout); err != nil {
 		return describe(fmt.Errorf("reload keepalived: %w", err), k.logSince(since))
 	}
 	k.opts.Logger.Info("reloaded keepalived", "pid", p.PID)
@@ -119,8 +119,8 @@ func (k *Keepalived) loaded() error {
 }
 
 // confirm waits until keepalived itself shows what is wanted.
-func (k *Keepalived) confirm(ctx context.Context, p *supervise.Process) error {
-	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+func (k *Keepalived) confirm(ctx context.Context, p *supervise.Process, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	missing := "no state"
 	for {
