@@ -57,8 +57,14 @@ func TestLab(t *testing.T) {
 	if err := l.PowerOn(ctx, l.LB1); err != nil {
 		t.Fatal(err)
 	}
-	if got := reach(ctx, l.Client, l.LB1.Address); got != "refused" {
-		t.Errorf("client to lb1 after power on: %s", got)
+	err = Poll(ctx, Patience, func(context.Context) error { // the switch may take a moment
+		if got := reach(ctx, l.Client, l.LB1.Address); got != "refused" {
+			return errors.New(got)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("client to lb1 after power on: %v", err)
 	}
 	session, err := l.Router.Session(ctx, l.LB1.Address)
 	if err != nil || session.State == "" {

@@ -44,7 +44,7 @@ type Result struct {
 	Errors     map[string]int // failed requests by kind: refused, reset, timeout, status 503, …
 	Answers    map[string]int // by container
 	FirstError error
-	LongestGap time.Duration // longest time without a good answer
+	LongestGap time.Duration // longest time without a good answer, while there were requests
 
 	Connections int // the most that were open at once
 
@@ -62,7 +62,8 @@ type Running struct {
 	mu       sync.Mutex
 	result   Result
 	lastGood time.Time
-	open     int // connections
+	ended    time.Time // when the last request was sent, zero before
+	open     int       // connections
 }
 
 // Run sends for a time and returns when every request has ended.
@@ -132,9 +133,19 @@ func (r *Running) Stop() Result {
 	<-r.done
 	r.client.CloseIdleConnections()
 	r.mu.Lock()
-	r.result.LongestGap = max(r.result.LongestGap, time.Since(r.lastGood))
+	r.gap(r.ended)
 	r.mu.Unlock()
 	return r.Result()
+}
+
+// gap notes how long nobody has been answered at a moment. Who waits for the
+// last answers, when there are no more requests, does not wait for the service
+// to come back.
+func (r *Running) gap(now time.Time) {
+	if !r.ended.IsZero() && now.After(r.ended) {
+		now = r.ended
+	}
+	r.result.LongestGap = max(r.result.LongestGap, now.Sub(r.lastGood))
 }
 
 // Result is what was seen so far.
@@ -157,6 +168,9 @@ func (r *Running) send(ctx context.Context) {
 	for due := time.Now(); ; due = due.Add(interval) {
 		select {
 		case <-ctx.Done():
+			r.mu.Lock()
+			r.ended = time.Now()
+			r.mu.Unlock()
 			return
 		case <-time.After(time.Until(due)):
 		}
@@ -218,7 +232,7 @@ func (r *Running) record(due time.Time, answeredBy string, err error) {
 	s.OK++
 	s.Answers[answeredBy]++
 	s.latencies = append(s.latencies, now.Sub(due))
-	s.LongestGap = max(s.LongestGap, now.Sub(r.lastGood))
+	r.gap(now)
 	r.lastGood = now
 }
 

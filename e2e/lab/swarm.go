@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	dockernet "github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
@@ -114,7 +115,11 @@ func (s *Swarm) End(ctx context.Context) error {
 			if err := app.Clear(ctx); err != nil {
 				return err
 			}
-			return app.Docker.NetworkRemove(ctx, "docker_gwbridge")
+			err := app.Docker.NetworkRemove(ctx, "docker_gwbridge")
+			if cerrdefs.IsNotFound(err) {
+				return nil
+			}
+			return err
 		}))
 	}
 	return errors.Join(errs...)
@@ -203,6 +208,18 @@ func (s *Swarm) Create(ctx context.Context, service Service) error {
 // Update changes a service's specification, as docker service update does.
 func (s *Swarm) Update(ctx context.Context, name string, change func(*swarm.ServiceSpec)) error {
 	return inSequence(func() error { return s.update(ctx, name, change) })
+}
+
+// Updated checks that the last Update that changed tasks has replaced all of them.
+func (s *Swarm) Updated(ctx context.Context, name string) error {
+	found, _, err := s.manager.Docker.ServiceInspectWithRaw(ctx, name, swarm.ServiceInspectOptions{})
+	if err != nil {
+		return fmt.Errorf("inspect service %s: %w", name, err)
+	}
+	if u := found.UpdateStatus; u == nil || u.State != swarm.UpdateStateCompleted {
+		return fmt.Errorf("the update of service %s: %+v", name, u)
+	}
+	return nil
 }
 
 // inSequence repeats a change of what was read a moment before, as long as the
