@@ -132,6 +132,9 @@ func (f *fleet) launch(app *lab.App, c lab.Container) (id string) {
 	return id[:12]
 }
 
+// patient is how long a client waits for an answer.
+const patient = 10 * time.Second
+
 // answer is what the application says about itself.
 type answer struct{ Container, Version, Host, Path string }
 
@@ -148,7 +151,7 @@ func (f *fleet) getFrom(from *lab.Host, address, site, path string) (answer, err
 		return a, err
 	}
 	req.Host = site
-	resp, err := from.HTTPClient(5*time.Second, false).Do(req)
+	resp, err := from.HTTPClient(patient, false).Do(req)
 	if err != nil {
 		return a, err
 	}
@@ -192,7 +195,7 @@ func (f *fleet) awaitContainers(n int) {
 // what a busy machine answers late.
 func (f *fleet) load(rate int, keepAlive bool) *lab.Running {
 	return lab.Load{From: f.Client, URL: "http://" + lab.VIP + "/", Name: "todo.example.net", Method: http.MethodPost,
-		Rate: rate, KeepAlive: keepAlive, Timeout: 10 * time.Second}.Start(f.ctx)
+		Rate: rate, KeepAlive: keepAlive, Timeout: patient}.Start(f.ctx)
 }
 
 // What counts as a loss, although each request was answered in the end: so long

@@ -11,7 +11,7 @@ import (
 // once, nothing is lost and HAProxy is not reloaded.
 func TestSplit(t *testing.T) {
 	split := func(percent string) string {
-		return todoService + "      split: {v2: " + percent + "}\n"
+		return calm(todoService) + "      split: {v2: " + percent + "}\n"
 	}
 	f := start(t, split("10%"))
 	f.todo(f.App1, "web-1")

@@ -32,6 +32,11 @@ services:
   nowhere: {vip: public, http: {hosts: [nowhere.example.net]}, backend: {containers: {swarm: nowhere}, port: 8080}}
 `
 
+// taskGrace is how long a task of web serves on once it is told to stop: Docker
+// tells both at the same moment when it updates them, and who takes their place
+// has to be found and checked in that time.
+const taskGrace = "GRACE=3s"
+
 // swarmed boots the fleet on a Swarm whose manager is app1, with web on both hosts.
 func swarmed(t *testing.T) (*fleet, *lab.Swarm) {
 	f := start(t, swarmServices)
@@ -55,7 +60,7 @@ func swarmed(t *testing.T) (*fleet, *lab.Swarm) {
 	}
 	f.must(err)
 	f.partPorts(f.App1)
-	f.must(s.Create(f.ctx, lab.Service{Name: "web", Replicas: 2, Mode: swarm.PortConfigPublishModeHost}))
+	f.must(s.Create(f.ctx, lab.Service{Name: "web", Replicas: 2, Env: []string{taskGrace}, Mode: swarm.PortConfigPublishModeHost}))
 	f.boot()
 	f.awaitMaster(f.LB1)
 	f.awaitContainers(2)
@@ -117,9 +122,10 @@ func TestSwarm(t *testing.T) {
 	for i, order := range []string{swarm.UpdateOrderStartFirst, swarm.UpdateOrderStopFirst} {
 		version := fmt.Sprint(i + 2)
 		f.must(s.Update(f.ctx, "web", func(spec *swarm.ServiceSpec) {
-			spec.TaskTemplate.ContainerSpec.Env = []string{"VERSION=" + version}
-			spec.UpdateConfig = &swarm.UpdateConfig{Parallelism: 1, Order: order}
+			spec.TaskTemplate.ContainerSpec.Env = []string{taskGrace, "VERSION=" + version}
+			spec.UpdateConfig = &swarm.UpdateConfig{Parallelism: 1, Order: order, Monitor: time.Millisecond}
 		}))
+		f.await("the end of the update", func() error { return s.Updated(f.ctx, "web") })
 		f.await("only version "+version, func() error {
 			for range 8 {
 				if a, err := f.get(lab.VIP, "todo.example.net", "/"); err != nil || a.Version != version {
@@ -327,7 +333,14 @@ func TestSwarmManagerDies(t *testing.T) {
 	if down := names(seen, "todo", "down"); len(down) > 0 {
 		t.Errorf("not its engine told of the end of %v, but a check that failed", down)
 	}
-	f.steady(1500 * time.Millisecond)
+	f.await("the end of the task", func() error {
+		left, err := s.Containers(f.ctx, f.App2, "web")
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("%v run", left)
+		}
+		return err
+	})
+	f.steady(500 * time.Millisecond)
 	f.lossless("a task stops while the manager is dead", load)
 
 	// The node restarts anew with what the last one remembered.

@@ -19,10 +19,15 @@ import (
 // of it, and a machine that has too many of those fails its checks as well.
 const tierRate = 50
 
+// calm has the usual service checked less often and with more patience: where a
+// check is a TLS handshake, or where one that failed would upset what is counted.
+func calm(service string) string {
+	return strings.Replace(service, "interval: 500ms, rise: 1, fall: 2", "interval: 1s, rise: 1, fall: 3", 1)
+}
+
 // tiered starts two hosts whose containers publish nothing, each with a proxy.
 func tiered(t *testing.T) *fleet {
-	calm := strings.Replace(todoService, "interval: 500ms, rise: 1, fall: 2", "interval: 1s, rise: 1, fall: 3", 1) // each check is a TLS handshake
-	f := start(t, calm+`  pinned:
+	f := start(t, calm(todoService)+`  pinned:
     vip: public
     http: {hosts: [pinned.example.net], port: 80}
     backend:
@@ -68,22 +73,26 @@ func TestTier(t *testing.T) {
 	f := tiered(t)
 	f.await("echo through a tier", func() error { return f.echo(lab.VIP + ":5432") })
 
-	first, cookie := f.pinned("")
+	var first, cookie string
+	others := make(map[string]bool)
+	f.await("all containers without a cookie", func() (err error) { // its servers have checks of their own
+		if first, cookie, err = f.pinned(""); err != nil {
+			return err
+		}
+		if others[first] = true; len(others) != 4 {
+			return fmt.Errorf("%v answer", slices.Collect(maps.Keys(others)))
+		}
+		return nil
+	})
 	if cookie == "" || strings.Contains(cookie, "web") {
 		t.Fatalf("cookie %q", cookie)
 	}
 	for range 20 {
-		if again, another := f.pinned(cookie); again != first || another != "" {
+		again, another, err := f.pinned(cookie)
+		f.must(err)
+		if again != first || another != "" {
 			t.Fatalf("%s pins to %s, %q instead of %s", cookie, again, another, first)
 		}
-	}
-	others := make(map[string]bool)
-	for range 40 {
-		name, _ := f.pinned("")
-		others[name] = true
-	}
-	if len(others) != 4 {
-		t.Errorf("without a cookie %v answer", slices.Collect(maps.Keys(others)))
 	}
 
 	seen := f.forwarded("6.6.6.6")
@@ -169,8 +178,8 @@ func TestTierDies(t *testing.T) {
 	f.steady(time.Second)
 	seen := load.Stop()
 	t.Logf("HAProxy of a tier killed: %v", seen)
-	if seen.Failed > 20 { // what was under way at that moment
-		t.Errorf("%d of %d requests failed: %v", seen.Failed, seen.OK+seen.Failed, seen.Errors)
+	if seen.Failed > max(20, seen.Connections) { // what was under way at that moment
+		t.Errorf("%d of %d requests failed, on at most %d connections at once: %v", seen.Failed, seen.OK+seen.Failed, seen.Connections, seen.Errors)
 	}
 	f.must(f.Cut(f.ctx, f.App1.Host))
 	f.awaitContainers(2)
@@ -189,21 +198,27 @@ func TestTierDies(t *testing.T) {
 
 // pinned asks the sticky service and gives who answered and the cookie that
 // came with it.
-func (f *fleet) pinned(cookie string) (name, fresh string) {
-	f.t.Helper()
-	req, err := http.NewRequestWithContext(f.ctx, http.MethodGet, "http://"+lab.VIP+"/", nil)
-	f.must(err)
+func (f *fleet) pinned(cookie string) (name, fresh string, err error) {
+	req, err := newRequest(f.ctx, "http://"+lab.VIP+"/")
+	if err != nil {
+		return "", "", err
+	}
 	req.Host = "pinned.example.net"
 	if cookie != "" {
 		req.AddCookie(&http.Cookie{Name: "SRV", Value: cookie})
 	}
-	resp, err := f.Client.HTTPClient(5*time.Second, false).Do(req)
-	f.must(err)
+	resp, err := f.Client.HTTPClient(patient, false).Do(req)
+	if err != nil {
+		return "", "", err
+	}
 	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", "", errors.New(resp.Status)
+	}
 	for _, c := range resp.Cookies() {
 		fresh = c.Value
 	}
-	return resp.Header.Get("X-Container"), fresh
+	return resp.Header.Get("X-Container"), fresh, nil
 }
 
 // forwarded is what an application is told of a client that lies about itself.
@@ -213,7 +228,7 @@ func (f *fleet) forwarded(claim string) []string {
 	f.must(err)
 	req.Host = "todo.example.net"
 	req.Header.Set("X-Forwarded-For", claim)
-	resp, err := f.Client.HTTPClient(5*time.Second, false).Do(req)
+	resp, err := f.Client.HTTPClient(patient, false).Do(req)
 	f.must(err)
 	defer resp.Body.Close()
 	var said struct{ Forwarded []string }

@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +49,7 @@ func (f *fleet) selfSigned(ends time.Duration, names ...string) string {
 func (f *fleet) shown(name string) (*x509.Certificate, error) { return f.shownAt(lab.VIP, name) }
 
 func (f *fleet) shownAt(address, name string) (*x509.Certificate, error) {
-	ctx, cancel := context.WithTimeout(f.ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(f.ctx, patient)
 	defer cancel()
 	raw, err := f.Client.Dial(ctx, "tcp", address+":443")
 	if err != nil {
@@ -65,7 +67,7 @@ func (f *fleet) shownAt(address, name string) (*x509.Certificate, error) {
 func (f *fleet) secured(name string) error { return f.securedAt(lab.VIP, name) }
 
 func (f *fleet) securedAt(address, name string) error {
-	client := f.Client.HTTPClient(5*time.Second, false)
+	client := f.Client.HTTPClient(patient, false)
 	client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{ServerName: name, InsecureSkipVerify: true}
 	req, err := http.NewRequestWithContext(f.ctx, http.MethodGet, "https://"+address+"/", nil)
 	if err != nil {
@@ -86,7 +88,7 @@ func (f *fleet) securedAt(address, name string) error {
 // loadTLS is the public asking the usual service over TLS, whoever vouches for it.
 func (f *fleet) loadTLS(rate int, keepAlive bool) *lab.Running {
 	return lab.Load{From: f.Client, URL: "https://" + lab.VIP + "/", Name: "todo.example.net", Method: http.MethodPost, Rate: rate, KeepAlive: keepAlive,
-		TLS: &tls.Config{ServerName: "todo.example.net", InsecureSkipVerify: true}, Timeout: 10 * time.Second}.Start(f.ctx)
+		TLS: &tls.Config{ServerName: "todo.example.net", InsecureSkipVerify: true}, Timeout: patient}.Start(f.ctx)
 }
 
 // A changed certificate goes live without a reload or a lost request; one that
@@ -193,8 +195,10 @@ func TestACME(t *testing.T) {
 			}
 			return nil
 		})
-		if n := f.reloads(n); n > 1 {
-			t.Errorf("%d reloads for a certificate", n)
+		// A node that is up first has the VIP for a moment, and reloads when it gives it back.
+		causes := slices.DeleteFunc(f.reloadCauses(n), func(cause string) bool { return strings.HasSuffix(cause, "asked to reconnect") })
+		if len(causes) > 0 {
+			t.Errorf("%s was reloaded for a certificate: %q", n.Name, causes)
 		}
 		f.noKeys(n)
 	}
@@ -210,12 +214,38 @@ func TestACME(t *testing.T) {
 	if err != nil || now.SerialNumber.Cmp(leaf.SerialNumber) != 0 {
 		t.Errorf("the other node shows %v, %v", now, err)
 	}
+	f.must(authority.Stop()) // of which the next controller would order anew
 	f.LB2.KillController()
 	f.must(f.LB2.StartVipilot(f.ctx))
 	f.ready(f.LB2)
 	if now, err := f.shown(name); err != nil || now.SerialNumber.Cmp(leaf.SerialNumber) != 0 {
 		t.Errorf("after a restart without the storage: %v, %v", now, err)
 	}
+}
+
+// reloadCauses are why a node's HAProxy was reloaded, as the events tell.
+func (f *fleet) reloadCauses(n *lab.Node) (causes []string) {
+	f.t.Helper()
+	all := strconv.Itoa(f.reloads(n))
+	if all == "0" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(f.ctx, lab.Patience)
+	defer cancel()
+	told := ""
+	_ = n.Events(ctx, func(e status.Event) {
+		if e.Subject == "haproxy reloads" && told != all {
+			told = e.To
+			causes = append(causes, e.Cause)
+		}
+		if told == all {
+			cancel()
+		}
+	})
+	if told != all {
+		f.t.Fatalf("the events tell of reload %s of %s", told, all)
+	}
+	return causes
 }
 
 // noKeys looks for private keys where nobody should find them.
