@@ -94,7 +94,7 @@ func (r record) document() string {
 
 What breaks, and what clients notice. Every cell was measured on real daemons in network namespaces of one machine, with 500 requests a second
 from beyond the router, half of them on kept connections and half on a new connection each. ` + "`make faults`" + ` measures all of it again, fails where a
-bound is passed, and writes this page; ` + "`make test`" + ` tries a few cells, with wide bounds. A run of some cells keeps the others: they may come from different builds.
+bound is passed, and writes this page; ` + "`make test`" + ` tries a few cells, with fewer requests and wide bounds. A run of some cells keeps the others: they may come from different builds.
 
 A cell says: requests **lost** / longest **gap**, in which requests failed or took more than half a second / longest time in which the router had a
 route to a node that did **not answer**. What is 0 at the end is left out; – does not apply, or was not measured yet. Behind → the same for the way back: the daemon restarted, the cable plugged in, the node booted.
