@@ -34,6 +34,19 @@ func TestImageScript(t *testing.T) {
 	}
 }
 
+// TestPlatformArguments: ahead of the first FROM, an argument of BuildKit's own
+// that is declared without a value is empty in Docker 26, and nothing is built.
+func TestPlatformArguments(t *testing.T) {
+	text, err := os.ReadFile("Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, found := strings.Cut(string(text), "\nFROM --platform=${BUILDPLATFORM} ")
+	if !found || !strings.Contains(head, "\nARG BUILDPLATFORM=${BUILDPLATFORM}\n") {
+		t.Errorf("the stage that compiles is not on the builder's own platform with every builder:\n%s", head)
+	}
+}
+
 // only is a PATH of these programs alone.
 func only(t *testing.T, programs ...string) string {
 	t.Helper()
