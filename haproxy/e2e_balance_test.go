@@ -47,7 +47,7 @@ func TestE2EBalance(t *testing.T) {
 	want := Config{MaxConn: 1000}
 	for _, algorithm := range []string{"leastconn", "random", "roundrobin", "source", "uri"} {
 		ports[algorithm] = freePort(t)
-		b := fastBackend(algorithm, servers...)
+		b := calmBackend(algorithm, servers...)
 		b.Balance = algorithm
 		want.Frontends = append(want.Frontends, Frontend{Name: algorithm, Mode: HTTP, Binds: []Bind{{loopback, ports[algorithm]}}, Default: algorithm})
 		want.Backends = append(want.Backends, b)
@@ -267,7 +267,7 @@ func TestE2EBackup(t *testing.T) {
 		server.Name, server.Backup = name, i > 1
 		servers = append(servers, server)
 	}
-	l.set(simple(port, servers...))
+	l.set(checked(simple(port, servers...)))
 	is := func(when string, want ...string) {
 		t.Helper()
 		for name := range answers(t, port, 20, root) {
@@ -295,7 +295,7 @@ func TestE2EBackup(t *testing.T) {
 			servers[i].State = Maint
 		}
 	}
-	l.set(simple(port, servers...))
+	l.set(checked(simple(port, servers...)))
 	is("b is out too", "z")
 	if s := l.Status(); s.Reloads != 0 {
 		t.Errorf("%d reloads", s.Reloads)
@@ -309,7 +309,7 @@ func TestE2EStickySourceOfTCP(t *testing.T) {
 	l := newLab(t)
 	port := freePort(t)
 	a, b, c := app(t, "a"), app(t, "b"), app(t, "c")
-	back := fastBackend("app", a, b)
+	back := calmBackend("app", a, b)
 	back.Mode, back.StickySource = TCP, time.Hour
 	want := Config{MaxConn: 1000, Frontends: []Frontend{{Name: "front", Mode: TCP, Binds: []Bind{{loopback, port}}, Default: "app"}}, Backends: []*Backend{back},
 		Peers: Peers{Local: "lb1", Port: freePort(t), Nodes: []Peer{{"lb1", loopback}}}}

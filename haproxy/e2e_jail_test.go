@@ -21,7 +21,7 @@ func TestE2EJail(t *testing.T) {
 	l.run()
 	gone := Server{Name: "gone", Address: netip.AddrPortFrom(loopback, freePort(t)), State: Ready, Weight: 100}
 	port := freePort(t)
-	want := simple(port, app(t, "a"), gone)
+	want := checked(simple(port, app(t, "a"), gone))
 	l.set(want)
 	first := l.worker()
 	l.lockedUp(first)
@@ -32,7 +32,7 @@ func TestE2EJail(t *testing.T) {
 		t.Fatalf("change %+v, want a runtime update", change)
 	}
 	l.eventually("b answers", func() bool { _, body, _ := fetch(port, "x", "/"); return strings.HasPrefix(body, "b ") })
-	want = simple(port, app(t, "c"))
+	want = checked(simple(port, app(t, "c")))
 	want.Frontends[0].Binds = append(want.Frontends[0].Binds, Bind{netip.MustParseAddr("198.18.7.9"), 80}) // an address this machine does not have
 	if change := l.set(want); change.Kind != Reload {
 		t.Fatalf("change %+v, want a reload", change)

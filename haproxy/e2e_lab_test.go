@@ -144,22 +144,37 @@ func simple(port uint16, servers ...Server) Config {
 	return Config{
 		MaxConn:   1000,
 		Frontends: []Frontend{{Name: "front", Mode: HTTP, Binds: []Bind{{loopback, port}}, Routes: []Route{{Path: "/", Backend: "app"}}}},
-		Backends:  []*Backend{fastBackend("app", servers...)},
+		Backends:  []*Backend{calmBackend("app", servers...)},
 	}
 }
 
-// fastBackend is a backend whose checks are frequent. Their interval is also
-// what a check may take: on a busy machine less would call the living dead.
-func fastBackend(name string, servers ...Server) *Backend {
+// The checks of a test's servers. Calm ones come so rarely that no machine is too
+// busy to answer them in time; frequent ones are for tests that wait for a verdict,
+// and their interval is also what one may take.
+var (
+	calm     = Check{Interval: time.Minute, Rise: 2, Fall: 2}
+	frequent = Check{Interval: 500 * time.Millisecond, Rise: 2, Fall: 2}
+)
+
+// calmBackend has its servers in order.
+func calmBackend(name string, servers ...Server) *Backend {
 	servers = slices.Clone(servers)
 	slices.SortFunc(servers, func(a, b Server) int { return strings.Compare(a.Name, b.Name) })
-	return &Backend{Name: name, Mode: HTTP, Check: Check{Interval: 500 * time.Millisecond, Rise: 2, Fall: 2}, Servers: servers}
+	return &Backend{Name: name, Mode: HTTP, Check: calm, Servers: servers}
+}
+
+// checked is the same configuration with frequent checks in its first backend.
+func checked(c Config) Config {
+	b := *c.Backends[0]
+	b.Check = frequent
+	c.Backends = append([]*Backend{&b}, c.Backends[1:]...)
+	return c
 }
 
 // withServers is the same configuration with other servers in its first backend.
 func withServers(c Config, servers ...Server) Config {
 	b := *c.Backends[0]
-	b.Servers = fastBackend("", servers...).Servers
+	b.Servers = calmBackend("", servers...).Servers
 	c.Backends = append([]*Backend{&b}, c.Backends[1:]...)
 	return c
 }

@@ -62,7 +62,7 @@ func mixedPort(t *testing.T, port uint16, public, staff, inner *authority) Confi
 	}
 	want.Frontends[0].Passthrough = []Route{{Host: "db.test", Backend: "db"}, {Host: "*.wild.test", Backend: "wild"}}
 	for name, hosts := range map[string][]string{"db": {"db.test", "db2.test"}, "wild": {"*.wild.test"}} {
-		b := fastBackend(name, tlsApp(t, inner, name, hosts...))
+		b := calmBackend(name, tlsApp(t, inner, name, hosts...))
 		b.Mode = TCP
 		b.Rules.Deny = []netip.Prefix{netip.MustParsePrefix("127.5.0.0/16")}
 		want.Backends = append(want.Backends, b)

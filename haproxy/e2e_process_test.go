@@ -16,12 +16,12 @@ func TestE2EAdoption(t *testing.T) {
 	l.run()
 	port := freePort(t)
 	a, b, c := app(t, "a"), app(t, "b"), app(t, "c")
-	l.set(simple(port, a, b))
+	l.set(checked(simple(port, a, b)))
 	worker := l.worker()
 
 	l.successor() // while nobody looked: b left, c came
 	l.run()
-	if change := l.set(simple(port, a, c)); change.Kind != Adopted {
+	if change := l.set(checked(simple(port, a, c))); change.Kind != Adopted {
 		t.Fatalf("adoption: %+v", change)
 	}
 	if s := l.Status(); l.worker() != worker || s.Reloads != 0 || !s.Running || s.Version == "" {
@@ -38,11 +38,11 @@ func TestE2EAdoption(t *testing.T) {
 	}
 	// The feed comes back although its socket was gone for a while.
 	gone := Server{Name: "gone", Address: netip.AddrPortFrom(loopback, freePort(t)), State: Ready, Weight: 100}
-	l.set(simple(port, a, c, gone))
+	l.set(checked(simple(port, a, c, gone)))
 	l.eventually("gone is down", func() bool { return l.Servers().Of("app", "gone") == Down })
 
 	l.successor() // another structure
-	want := simple(port, a)
+	want := checked(simple(port, a))
 	want.Frontends[0].ClientTimeout = time.Second
 	if change := l.set(want); change.Kind != Reload || change.Cause == "" {
 		t.Errorf("other structure: %+v", change)

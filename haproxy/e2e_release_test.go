@@ -149,9 +149,9 @@ func TestE2EOutlierIsEjected(t *testing.T) {
 	t.Cleanup(func() { s.Close() })
 	good, bad := app(t, "good"), Server{Name: "sick", Address: netip.MustParseAddrPort(n.Addr().String()), State: Ready, Weight: 100}
 	want := simple(port, good)
-	want.Backends[0].Outlier, want.Backends[0].Check.Interval = Outlier{Errors: 5, Observe: "layer7"}, 2*time.Second
+	want.Backends[0].Outlier, want.Backends[0].Check = Outlier{Errors: 5, Observe: "layer7"}, Check{Interval: 2 * time.Second, Rise: 10, Fall: 2}
 	l.set(want)
-	l.set(withServers(want, good, bad))
+	l.set(withServers(want, good, bad)) // once it is out, ten checks take five seconds: long enough to be seen
 	failed := 0
 	l.eventually("the sick one is down", func() bool {
 		if status, _, _ := fetch(port, "x", "/"); status == 500 {

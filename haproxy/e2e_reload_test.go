@@ -67,7 +67,7 @@ func TestE2EReloadKeepsVerdicts(t *testing.T) {
 	port, other := freePort(t), freePort(t)
 	a, dead, drained := app(t, "a"), Server{Name: "dead", Address: netip.AddrPortFrom(loopback, freePort(t)), State: Ready, Weight: 100}, app(t, "drained")
 	drained.State = Drain
-	want := simple(port, a, dead, drained)
+	want := checked(simple(port, a, dead, drained))
 	l.set(want)
 	key := ServerKey{"app", "dead"}
 	l.eventually("dead is down", func() bool { return l.Servers().Of(key.Backend, key.Server) == Down })
@@ -167,8 +167,9 @@ func slowApp(t *testing.T, name string) (s Server, release chan struct{}) {
 // A worker that a session keeps alive after a reload is counted, and its life
 // is bounded.
 func TestE2EOldWorkerEnds(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
-	l.opts.HardStop = 3 * time.Second
+	l.opts.HardStop = 8 * time.Second // the old worker is looked at before
 	l.HAProxy = New(l.opts)
 	l.run()
 	port, other := freePort(t), freePort(t)

@@ -17,7 +17,7 @@ func routed(t *testing.T, port uint16, routes ...Route) Config {
 	c := Config{MaxConn: 1000, Frontends: []Frontend{{Name: "front", Mode: HTTP, Binds: []Bind{{loopback, port}}, Routes: routes,
 		Redirects: []Route{{Host: "old.example.net", Path: "/"}}, RedirectPort: 8443}}}
 	for _, name := range []string{"any", "api", "exact", "v1", "wild"} {
-		c.Backends = append(c.Backends, fastBackend(name, app(t, name)))
+		c.Backends = append(c.Backends, calmBackend(name, app(t, name)))
 	}
 	return c
 }
@@ -150,7 +150,7 @@ func TestE2EServerNameRouting(t *testing.T) {
 		{Host: "a.example.net", Backend: "exact"}, {Host: "*.example.net", Backend: "wild"}}}}}
 	for _, name := range []string{"exact", "wild"} {
 		n := tls.NewListener(listenAnywhere(t), &tls.Config{Certificates: []tls.Certificate{keyPair(t, name)}})
-		b := fastBackend(name, serve(t, n, name))
+		b := calmBackend(name, serve(t, n, name))
 		b.Mode = TCP
 		want.Backends = append(want.Backends, b)
 	}
@@ -216,7 +216,7 @@ func TestE2EKeywordsAtRunTime(t *testing.T) {
 			}
 		},
 	} {
-		b := fastBackend(name)
+		b := calmBackend(name)
 		change(b)
 		want.Backends = append(want.Backends, b)
 	}
@@ -308,7 +308,7 @@ func TestE2EExactHosts(t *testing.T) {
 	l := newLab(t)
 	port := freePort(t)
 	want := simple(port, app(t, "exact"))
-	want.Backends = append(want.Backends, fastBackend("other", app(t, "other")))
+	want.Backends = append(want.Backends, calmBackend("other", app(t, "other")))
 	want.Frontends[0].Routes = []Route{
 		{Host: "a.example.net", Path: "/", Backend: "app"},
 		{Host: "a.example.net", Path: "/api", Backend: "other"},

@@ -42,7 +42,7 @@ func echo(t *testing.T, name string) Server {
 func rules(t *testing.T, port uint16, by map[string]Rules) Config {
 	c := Config{MaxConn: 1000, Frontends: []Frontend{{Name: "front", Mode: HTTP, Binds: []Bind{{loopback, port}}}}}
 	for name, r := range by {
-		b := fastBackend(name, echo(t, name))
+		b := calmBackend(name, echo(t, name))
 		b.Rules = r
 		c.Backends = append(c.Backends, b)
 		c.Frontends[0].Routes = append(c.Frontends[0].Routes, Route{Host: name + ".test", Path: "/", Backend: name, KeepForwarded: len(r.Trusted) > 0})
@@ -346,7 +346,7 @@ func TestE2EAccessOfTCP(t *testing.T) {
 		"both":   {Rules{Allow: networks("127.0.0.0/8"), Deny: networks("127.0.0.0/8")}, false},
 	} {
 		port := freePort(t)
-		b := fastBackend("db", echo(t, "db"))
+		b := calmBackend("db", echo(t, "db"))
 		b.Mode, b.Rules = TCP, test.rules
 		l.set(Config{MaxConn: 1000, Frontends: []Frontend{{Name: "front", Mode: TCP, Binds: []Bind{{loopback, port}}, Default: "db"}}, Backends: []*Backend{b}})
 		if status, body, _ := fetch(port, "a.test", "/"); (status == 200) != test.open {

@@ -38,7 +38,7 @@ func TestE2ESplit(t *testing.T) {
 			config := func(percent int, servers ...Server) Config {
 				want := splitConfig(percent, servers...)
 				want.MaxConn, want.Frontends[0].Binds[0].Port = 1000, port
-				want.Backends[0].Balance, want.Backends[0].Check = balance, fastBackend("").Check
+				want.Backends[0].Balance, want.Backends[0].Check = balance, calm
 				return want
 			}
 			share := func(what string, percent int) {
@@ -101,7 +101,7 @@ func TestE2ESplitSticks(t *testing.T) {
 	config := func(percent int, change func(*Backend)) Config {
 		want := splitConfig(percent, a, b)
 		want.MaxConn, want.Frontends[0].Binds[0].Port = 1000, port
-		want.Backends[0].Check = fastBackend("").Check
+		want.Backends[0].Check = calm
 		change(want.Backends[0])
 		return want
 	}
@@ -190,7 +190,7 @@ func TestE2ESplitWhileASetIsDown(t *testing.T) {
 	}
 	want := splitConfig(30, start("blue"), inSet("v2", start("green")))
 	want.MaxConn, want.Frontends[0].Binds[0].Port = 1000, port
-	want.Backends[0].Check, want.Backends[0].StickyCookie = fastBackend("").Check, "SRV"
+	want.Backends[0].Check, want.Backends[0].StickyCookie = frequent, "SRV"
 	l.set(want)
 	is := func(name string, h Health) {
 		t.Helper()

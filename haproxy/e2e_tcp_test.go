@@ -47,10 +47,10 @@ func TestE2ETimeoutsOfTCP(t *testing.T) {
 	ports := map[string]uint16{"patient": freePort(t), "short": freePort(t)}
 	want := Config{MaxConn: 1000}
 	for name, port := range ports {
-		b := fastBackend(name, echoApp(t, "echo"))
+		b := calmBackend(name, echoApp(t, "echo"))
 		b.Mode, b.Server = TCP, 500*time.Millisecond // HAProxy asks the tunnel's alone
 		if b.Tunnel = time.Minute; name == "short" {
-			b.Tunnel = 2 * time.Second
+			b.Tunnel = 4 * time.Second
 		}
 		want.Backends = append(want.Backends, b)
 		want.Frontends = append(want.Frontends, Frontend{Name: name, Mode: TCP, Binds: []Bind{{loopback, port}}, Default: name, ClientTimeout: 500 * time.Millisecond})

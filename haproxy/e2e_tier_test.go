@@ -35,7 +35,7 @@ func nameOf(server string) string { return fmt.Sprintf("%016x", server) }
 func (s *tiers) inTier(containers ...Server) Config {
 	gate := &Backend{Name: Gate, Mode: TCP, Place: AtGate, Server: time.Hour, Tunnel: time.Hour}
 	behind := &Backend{Name: "app", Mode: TCP, Place: BehindIt, Server: time.Hour, Tunnel: time.Hour}
-	for _, c := range fastBackend("", containers...).Servers {
+	for _, c := range calmBackend("", containers...).Servers {
 		state := c.State
 		c.Weight, c.State, c.Name = 0, Ready, nameOf(c.Name)
 		behind.Servers = append(behind.Servers, c)
@@ -48,14 +48,14 @@ func (s *tiers) inTier(containers ...Server) Config {
 
 // onNode is what the node's HAProxy should do with them.
 func (s *tiers) onNode(mode Mode, containers ...Server) Config {
-	want := simple(s.front)
+	want := checked(simple(s.front))
 	want.Frontends[0].Mode, want.Backends[0].Mode = mode, mode
 	if mode == TCP {
 		want.Frontends[0].Routes, want.Frontends[0].Default = nil, "app"
 	} else {
 		want.Backends[0].StickyCookie, want.Backends[0].StickyName = "SRV", true
 	}
-	for _, c := range fastBackend("", containers...).Servers {
+	for _, c := range calmBackend("", containers...).Servers {
 		c.Via, c.Source, c.Address = nameOf(c.Name)+".app", loopback, s.port
 		want.Backends[0].Servers = append(want.Backends[0].Servers, c)
 	}

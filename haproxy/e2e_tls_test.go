@@ -57,7 +57,7 @@ func securePort(port uint16, certificates []Certificate, servers map[string]Serv
 	want := Config{MaxConn: 1000}
 	for host, server := range servers {
 		front.Routes = append(front.Routes, Route{Host: host, Path: "/", Backend: host})
-		want.Backends = append(want.Backends, fastBackend(host, server))
+		want.Backends = append(want.Backends, calmBackend(host, server))
 	}
 	slices.SortFunc(front.Routes, func(a, b Route) int { return strings.Compare(a.Host, b.Host) })
 	sortBackends(want.Backends)
@@ -155,7 +155,8 @@ func TestE2ETLSToServers(t *testing.T) {
 	port := freePort(t)
 	backend := func(servers ...Server) Config {
 		want := simple(port)
-		b := *fastBackend("app", servers...)
+		b := *calmBackend("app", servers...)
+		b.Check = frequent
 		b.TLS = &BackendTLS{Verify: true, ServerName: "app.test", CA: Bundle{"inner", ca.pem}, Cert: &Certificate{Name: "me", PEM: own.issue("lb1")}}
 		want.Backends = []*Backend{&b}
 		return want

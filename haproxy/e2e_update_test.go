@@ -51,7 +51,7 @@ func TestE2EHealthFeed(t *testing.T) {
 	n := listenAnywhere(t)
 	a := serve(t, n, "a")
 	b := app(t, "b")
-	l.set(simple(port, a, b))
+	l.set(checked(simple(port, a, b)))
 	if l.Servers().Of("app", "a") != Up {
 		t.Fatal("a is not up at once")
 	}
@@ -59,14 +59,18 @@ func TestE2EHealthFeed(t *testing.T) {
 	began := time.Now()
 	l.eventually("a is down", func() bool { return l.Servers().Of("app", "a") == Down })
 	t.Logf("down known after %v (checks every 500 ms, fall 2)", time.Since(began))
-	select {
-	case <-l.Health():
-	default:
-		t.Error("no poke")
-	}
+	l.eventually("a poke", func() bool {
+		select {
+		case <-l.Health():
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 func TestE2EDeleteLate(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
 	l.opts.DeleteDelay = 50 * time.Millisecond
 	l.HAProxy = New(l.opts)
@@ -75,7 +79,7 @@ func TestE2EDeleteLate(t *testing.T) {
 	a, b := app(t, "a"), app(t, "b")
 	want := simple(port, a, b)
 	none := 0
-	want.Backends[0].Retries, want.Backends[0].Connect = &none, 10*time.Millisecond
+	want.Backends[0].Retries, want.Backends[0].Connect = &none, 4*time.Second
 	l.set(want)
 	count := func() int {
 		_, list, err := l.showServers(t.Context(), "app")
@@ -97,7 +101,7 @@ func TestE2EDeleteLate(t *testing.T) {
 	l.mu.Unlock()
 	l.set(withServers(want, a))
 	l.eventually("deleted", func() bool { return count() == 1 })
-	if waited := time.Since(began); waited < time.Second { // (retries+1) × (connect+1s)
+	if waited := time.Since(began); waited < 5*time.Second { // (retries+1) × (connect+1s)
 		t.Errorf("deleted after %v", waited)
 	}
 }

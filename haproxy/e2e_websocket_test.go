@@ -84,7 +84,7 @@ func dialWebSocket(t *testing.T, port uint16) socket {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(2 * patience))
 	fmt.Fprint(conn, "GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	reader := bufio.NewReader(conn)
 	response, err := http.ReadResponse(reader, nil)
@@ -141,7 +141,7 @@ func dialWebSocketH2(t *testing.T, port uint16) socket {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(2 * patience))
 	s := &stream{Framer: http2.NewFramer(conn, conn), Conn: conn}
 	s.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	var block bytes.Buffer
@@ -189,17 +189,28 @@ func TestE2EWebSocket(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	l.run()
-	plain, secure := freePort(t), freePort(t)
-	want := simple(plain, webSockets(t, "a"))
-	want.Frontends[0].ClientTimeout = 2 * time.Second
-	want.Frontends = append(want.Frontends, Frontend{Name: "secure", Mode: HTTP, Binds: []Bind{{loopback, secure}}, Default: "app",
-		ClientTimeout: 2 * time.Second, Certificates: []Certificate{{Name: "a", PEM: testPEM(t, "x")}}})
-	want.Backends[0].Server, want.Backends[0].Tunnel = 2*time.Second, 6*time.Second
+	const request, brief = 4 * time.Second, 6 * time.Second // how long a request may be silent, and a session of the one service
+	server, certificates := webSockets(t, "a"), []Certificate{{Name: "a", PEM: testPEM(t, "x")}}
+	want, ports := Config{MaxConn: 1000}, make(map[string]uint16)
+	for name, tunnel := range map[string]time.Duration{"brief": brief, "patient": 2 * patience} {
+		b := calmBackend(name, server)
+		b.Server, b.Tunnel = request, tunnel
+		want.Backends = append(want.Backends, b)
+		for front, list := range map[string][]Certificate{name: nil, name + "-tls": certificates} {
+			ports[front] = freePort(t)
+			want.Frontends = append(want.Frontends, Frontend{Name: front, Mode: HTTP, Binds: []Bind{{loopback, ports[front]}}, Default: name,
+				ClientTimeout: request, Certificates: list})
+		}
+	}
+	sortBackends(want.Backends)
+	slices.SortFunc(want.Frontends, func(a, b Frontend) int { return strings.Compare(a.Name, b.Name) })
 	l.set(want)
-	if status, body, _ := fetch(plain, "x", "/chat"); status != http.StatusUpgradeRequired {
+	if status, body, _ := fetch(ports["patient"], "x", "/chat"); status != http.StatusUpgradeRequired {
 		t.Errorf("a request that is no upgrade: %d %s", status, body)
 	}
-	old := map[string]socket{"HTTP/1.1": dialWebSocket(t, plain), "HTTP/2": dialWebSocketH2(t, secure)}
+	dial := func(service string) map[string]socket {
+		return map[string]socket{"HTTP/1.1": dialWebSocket(t, ports[service]), "HTTP/2": dialWebSocketH2(t, ports[service+"-tls"])}
+	}
 	echo := func(when string, sockets map[string]socket) {
 		t.Helper()
 		for version, s := range sockets {
@@ -208,11 +219,14 @@ func TestE2EWebSocket(t *testing.T) {
 			}
 		}
 	}
+	old, silent := dial("patient"), dial("brief")
 	echo("at once", old)
-	<-time.After(2500 * time.Millisecond) // longer than a request may be silent
+	lastWord := time.Now()
+	echo("at once", silent)
+	<-time.After(request + time.Second)
 	echo("after a silence", old)
 
-	want.Frontends = append(slices.Clone(want.Frontends), Frontend{Name: "z", Mode: HTTP, Binds: []Bind{{loopback, freePort(t)}}, Default: "app"})
+	want.Frontends = append(slices.Clone(want.Frontends), Frontend{Name: "z", Mode: HTTP, Binds: []Bind{{loopback, freePort(t)}}, Default: "patient"})
 	if change := l.set(want); change.Kind != Reload {
 		t.Fatalf("%+v", change)
 	}
@@ -220,11 +234,16 @@ func TestE2EWebSocket(t *testing.T) {
 		t.Errorf("%d old workers, want the one with the sessions", n)
 	}
 	echo("after a reload", old)
-	echo("new after a reload", map[string]socket{"HTTP/1.1": dialWebSocket(t, plain), "HTTP/2": dialWebSocketH2(t, secure)})
-	for version, s := range old {
+	echo("new after a reload", dial("patient"))
+	for version, s := range silent {
 		if err := s.ended(); err != nil {
 			t.Errorf("silent for longer than the tunnel's timeout, over %s: %v", version, err)
 		}
+		if lasted := time.Since(lastWord); lasted < brief {
+			t.Errorf("over %s it was cut after %v of silence, its service gives it %v", version, lasted, brief)
+		}
+	}
+	for _, s := range old {
 		s.Close()
 	}
 	l.eventually("the old worker ends", func() bool { return l.Status().OldWorkers == 0 })
@@ -242,7 +261,7 @@ func TestE2EDrainEndsSessions(t *testing.T) {
 	a, b := webSockets(t, "a"), webSockets(t, "b")
 	want := simple(port, a)
 	none := 0
-	want.Backends[0].Retries, want.Backends[0].Connect, want.Backends[0].Drain = &none, time.Second, 5*time.Second
+	want.Backends[0].Retries, want.Backends[0].Connect, want.Backends[0].Drain = &none, time.Second, 10*time.Second
 	l.set(want)
 	s := dialWebSocket(t, port)
 	left := time.Now()
@@ -263,8 +282,8 @@ func TestE2EDrainEndsSessions(t *testing.T) {
 	if err := s.ended(); err != nil {
 		t.Error(err)
 	}
-	if lasted := time.Since(left); lasted < 5*time.Second {
-		t.Errorf("the session was cut after %v, its service gives it 5s", lasted)
+	if lasted := time.Since(left); lasted < 10*time.Second {
+		t.Errorf("the session was cut after %v, its service gives it 10s", lasted)
 	}
 	l.eventually("the server is removed", func() bool {
 		_, list, err := l.showServers(t.Context(), "app")
