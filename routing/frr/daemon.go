@@ -142,6 +142,7 @@ func (s *Speaker) run(d *daemon) (up bool, err error) {
 			return false, err
 		}
 		s.log.Info("daemon started", "daemon", d.name, "pid", d.process.PID)
+		delete(s.standing, d.name) // that was another one's
 	}
 	d.begun = time.Now()
 	go func(p *supervise.Process) { <-p.Done(); s.poke() }(d.process)
