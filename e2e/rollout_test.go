@@ -142,9 +142,12 @@ func TestRevisionGoesBack(t *testing.T) {
 	f.must(errors.Join(f.PowerOff(f.ctx, f.LB2), f.PowerOn(f.ctx, f.LB2)))
 	f.must(f.LB2.StartVipilot(f.ctx, f.flags()...))
 	f.stays("a boot beside it", good, bad, "refused", "unknown fetch method 'nonsense'", f.LB2)
-	if p := f.status(f.LB2).Components.HAProxy; p.State != "running" {
-		t.Errorf("a boot beside it: %+v", p)
-	}
+	f.awaitStatus(f.LB2, "a boot beside it", func(r status.Report) error {
+		if p := r.Components.HAProxy; p.State != "running" {
+			return fmt.Errorf("haproxy %+v (%s)", p, lab.Text(p.Error))
+		}
+		return lab.EndpointsReady(2)(r) // what it has now, the next revision takes
+	})
 	f.lossless("what daemons refuse", load)
 
 	load = f.load(200, true)
@@ -189,11 +192,12 @@ func TestStagedRollout(t *testing.T) {
 	}
 	f.logged(f.LB1, "the canaries are well with the revision")
 
-	bad := f.pushed(map[string]string{"services.yaml": strings.Replace(todoService, "app: todo", "app: todoo", 1), "guard.yaml": "guard: {settle: 1s, soak: 10m, wait: 1s, on_timeout: continue}\n"})
+	bad := f.pushed(map[string]string{"services.yaml": strings.Replace(todoService, "app: todo", "app: todoo", 1), "guard.yaml": "guard: {settle: 1s, soak: 10m, wait: 4s, on_timeout: continue}\n"}) // a status is read for up to 3 s
 	const why = "it left service todo without a ready endpoint"
 	f.stays("the canary went back", good, bad, "taken_back", why, f.LB2)
 	f.logged(f.LB2, `"level":"ERROR","msg":"revision taken back","revision":"`+bad+`","service":"todo"`)
 	f.stays("who does not follow it", good, bad, "canary", "it waits for canary lb2: it does not take the revision: "+why, f.LB1)
+	f.stays("who does not follow it although guard.wait is over", good, bad, "canary", "guard.wait (4s) is over, let it through with vipilot approve "+bad, f.LB1)
 
 	f.LB2.KillController()
 	silent := f.pushed(map[string]string{"services.yaml": todoService, "guard.yaml": "guard: {settle: 1s, soak: 1s, wait: 1s}\n"})
@@ -225,6 +229,7 @@ func (f *staged) removesTooMuch(good string) {
 	f.must(errors.Join(f.PowerOff(f.ctx, f.LB2), f.LB2.Forget(), f.PowerOn(f.ctx, f.LB2)))
 	f.must(f.LB2.StartVipilot(f.ctx, append(f.flags(), "--log-format", "json")...))
 	f.taken("a first start", less, f.LB2)
+	f.awaitStatus(f.LB2, "a first start", lab.EndpointsReady(2)) // a canary that has none loses none
 }
 
 func (f *staged) approve(n *lab.Node, revision string) {
