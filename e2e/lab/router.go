@@ -35,6 +35,7 @@ type Session struct {
 	State       string // Established when it is up
 	Established int    // how often it came up since the router started
 	Up          time.Duration
+	LastReset   string // why it went down last, in FRR's words
 }
 
 var bgpdConf = template.Must(template.New("bgpd.conf").Parse(`hostname router
@@ -175,10 +176,12 @@ func (r *Router) Session(ctx context.Context, peer string) (Session, error) {
 		State       string `json:"bgpState"`
 		Established int    `json:"connectionsEstablished"`
 		Up          int64  `json:"bgpTimerUpMsec"`
+		LastReset   string `json:"lastResetDueTo"`
+		Reason      string `json:"lastNotificationReason"`
 	}
 	if err := json.Unmarshal([]byte(out), &raw); err != nil {
 		return Session{}, fmt.Errorf("read the router's session with %s: %w", peer, err)
 	}
 	s := raw[peer]
-	return Session{State: s.State, Established: s.Established, Up: time.Duration(s.Up) * time.Millisecond}, nil
+	return Session{State: s.State, Established: s.Established, Up: time.Duration(s.Up) * time.Millisecond, LastReset: strings.TrimSpace(s.LastReset + " " + s.Reason)}, nil
 }
