@@ -228,16 +228,20 @@ func (a *App) clear(ctx context.Context) error {
 	var group errgroup.Group
 	group.SetLimit(8)
 	for _, c := range all {
-		group.Go(func() error {
-			err := a.Docker.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true})
-			if cerrdefs.IsNotFound(err) {
-				return nil
-			}
-			return err
-		})
+		group.Go(func() error { return a.remove(ctx, c.ID) })
 	}
-	if err := group.Wait(); err != nil {
-		return fmt.Errorf("clear %s: %w", a.Name, err)
+	return group.Wait()
+}
+
+// Remove removes a container by force, as Clear does all.
+func (a *App) Remove(ctx context.Context, name string) error {
+	return Poll(ctx, Patience, func(ctx context.Context) error { return a.remove(ctx, name) })
+}
+
+func (a *App) remove(ctx context.Context, name string) error {
+	err := a.Docker.ContainerRemove(ctx, name, container.RemoveOptions{Force: true})
+	if err != nil && !cerrdefs.IsNotFound(err) {
+		return fmt.Errorf("remove container %s of %s: %w", name, a.Name, err)
 	}
 	return nil
 }
