@@ -61,9 +61,16 @@ func TestImport(t *testing.T) {
 			return err
 		})
 		if from.closed != "" {
-			if a, err := f.get(f.LB1.Address, from.closed, "/"); err == nil || !strings.Contains(err.Error(), "403") {
-				t.Errorf("%s is not closed: %+v, %v", from.closed, a, err)
-			}
+			f.await(from.closed+" is closed", func() error {
+				a, err := f.get(f.LB1.Address, from.closed, "/")
+				if err == nil {
+					t.Fatalf("%s is not closed: %+v", from.closed, a)
+				}
+				if !strings.Contains(err.Error(), "403") {
+					return err
+				}
+				return nil
+			})
 		}
 	}
 }
