@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	cerrdefs "github.com/containerd/errdefs"
 	dockernet "github.com/docker/docker/api/types/network"
 )
 
@@ -37,14 +38,17 @@ func (a *App) AddNetwork(ctx context.Context, n Network) error {
 }
 
 // RemoveNetwork removes a network and, by force, every container of the host.
+// An engine that is busy may still count a container that is gone.
 func (a *App) RemoveNetwork(ctx context.Context, name string) error {
-	if err := a.Clear(ctx); err != nil {
-		return err
-	}
-	if err := a.Docker.NetworkRemove(ctx, name); err != nil {
-		return fmt.Errorf("remove network %s of %s: %w", name, a.Name, err)
-	}
-	return nil
+	return Poll(ctx, Patience, func(ctx context.Context) error {
+		if err := a.clear(ctx); err != nil {
+			return err
+		}
+		if err := a.Docker.NetworkRemove(ctx, name); err != nil && !cerrdefs.IsNotFound(err) {
+			return fmt.Errorf("remove network %s of %s: %w", name, a.Name, err)
+		}
+		return nil
+	})
 }
 
 // Connect puts a container on a network more.
