@@ -63,13 +63,14 @@ func newBench(t *testing.T) *bench {
 // that it starts begins once there is no file hold.
 func (b *bench) connect() {
 	ctx, cancel := context.WithCancel(context.Background())
-	b.cancel = cancel
+	ended := make(chan struct{})
+	b.cancel = func() { cancel(); <-ended } // it starts nothing any more
 	b.client = remote.NewClient(remote.ClientOptions{RunDir: b.dir, Spec: supervise.Spec{
 		Path: "/bin/sh", Args: []string{"-c", `while [ -e "$0/hold" ]; do sleep 0.01; done; exec "$1" --as-sentinel "$0"`, b.dir, os.Args[0]},
 		Log: filepath.Join(b.dir, "log"),
 	}})
-	go func() { _ = b.client.Run(ctx) }()
-	b.t.Cleanup(cancel)
+	go func(c *remote.Client) { defer close(ended); _ = c.Run(ctx) }(b.client)
+	b.t.Cleanup(b.cancel)
 }
 
 func (b *bench) startHAProxy() {
