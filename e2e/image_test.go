@@ -250,6 +250,7 @@ func TestSideCar(t *testing.T) {
 		return err
 	})
 	f.awaitMaster(f.LB1)
+	f.awaitContainers(3)
 
 	// Everything else is replaced on a drained node.
 	f.awaitStatus(f.LB2, "who stands by knows all", lab.EndpointsReady(3))
