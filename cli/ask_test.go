@@ -23,7 +23,7 @@ func served(t *testing.T, r *status.Report) (runDir string) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	server := status.NewServer(status.ServerOptions{Board: board, Approve: func(_ context.Context, revision string) (string, error) {
+	server := status.NewServer(status.ServerOptions{Board: board, Patience: patience, Approve: func(_ context.Context, revision string) (string, error) {
 		if !strings.HasPrefix(*r.Config.Pending, revision) {
 			return "", errors.New("another one waits")
 		}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -23,7 +24,9 @@ func neighbor(t *testing.T, r *status.Report) (url string, end func()) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- status.NewServer(status.ServerOptions{Board: board}).Serve(ctx, l, false) }()
+	go func() {
+		ended <- status.NewServer(status.ServerOptions{Board: board, Patience: time.Minute}).Serve(ctx, l, false)
+	}()
 	end = func() {
 		cancel()
 		if err := <-ended; err != nil {

@@ -90,7 +90,7 @@ func TestClientCertificates(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	synced := 0
-	s := NewServer(ServerOptions{Board: boardWith(example(t)), Token: "secret", Sync: func(context.Context) error { synced++; return nil }})
+	s := NewServer(ServerOptions{Board: boardWith(example(t)), Token: "secret", Sync: func(context.Context) error { synced++; return nil }, Patience: time.Minute})
 	go func() { done <- s.Serve(ctx, tls.NewListener(plain, config), false) }()
 	defer func() {
 		cancel()

@@ -15,13 +15,15 @@ import (
 	"time"
 )
 
-// public runs a server on a TCP listener of its own.
+// public runs a server on a TCP listener of its own, which waits for clients as
+// long as a busy machine takes.
 func public(t *testing.T, opts ServerOptions) (address string) {
 	t.Helper()
 	l, err := Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	opts.Patience = time.Minute
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- NewServer(opts).Serve(ctx, l, false) }()
@@ -38,7 +40,7 @@ func public(t *testing.T, opts ServerOptions) (address string) {
 // body; status 0 is a connection that was closed without one.
 func say(t *testing.T, from, address, request string) (status int, rest string) {
 	t.Helper()
-	d := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	d := net.Dialer{Timeout: 30 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	conn, err := d.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
@@ -126,18 +128,12 @@ func TestThrong(t *testing.T) {
 	address := public(t, ServerOptions{Board: boardWith(example(t))})
 	const healthz = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 	open := make([]net.Conn, maxOfOne)
-	for i := range open { // each has asked once: a minute goes by before it is closed for saying nothing
+	for i := range open {
 		var err error
 		if open[i], err = net.Dial("tcp", address); err != nil {
 			t.Fatal(err)
 		}
 		defer open[i].Close()
-		_, _ = io.WriteString(open[i], "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-		answer, err := http.ReadResponse(bufio.NewReader(open[i]), nil)
-		if err != nil || answer.StatusCode != http.StatusOK {
-			t.Fatalf("connection %d: %v", i+1, err)
-		}
-		answer.Body.Close()
 	}
 	if status, _ := say(t, "127.0.0.1", address, healthz); status != 0 {
 		t.Errorf("connection %d of one client got %d", maxOfOne+1, status)

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,6 +48,9 @@ type ServerOptions struct {
 	WebhookSecret string
 	// Poke asks for such a look and does not wait for it; nil = not offered.
 	Poke func()
+	// Patience is how long a client may take to say what it wants, and to agree
+	// on TLS; 0 = 5s.
+	Patience time.Duration
 	// Extra metrics, under names of their own.
 	Extra []prometheus.Collector
 }
@@ -61,6 +65,8 @@ const (
 	writeTimeout  = 30 * time.Second // of an answer, or of one event
 	actionTimeout = 2 * time.Minute
 	shutdownGrace = 3 * time.Second
+	headerTimeout = 5 * time.Second
+	bodyTimeout   = 5 * time.Second // after the header
 )
 
 // Server answers over HTTP from a [Board].
@@ -103,10 +109,11 @@ func NewServer(opts ServerOptions) *Server {
 // moment, and returns nil. It closes l. On a trusted listener, the socket in
 // the run directory, requests that change state need no token.
 func (s *Server) Serve(ctx context.Context, l net.Listener, trusted bool) error {
+	patience := cmp.Or(s.opts.Patience, headerTimeout)
 	h := &http.Server{
 		Handler:           s.handler(trusted, ctx.Done()),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
+		ReadHeaderTimeout: patience,
+		ReadTimeout:       patience + bodyTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    maxHeader,

@@ -27,6 +27,7 @@ func serve(t *testing.T, opts ServerOptions) (runDir string, stop func() error) 
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
+	opts.Patience = time.Minute
 	go func() { done <- NewServer(opts).Serve(ctx, l, true) }()
 	stop = func() error {
 		cancel()
