@@ -132,7 +132,7 @@ func TestTwoNodes(t *testing.T) {
 			t.Errorf("%v, %v", info, err)
 		}
 	}
-	if p.front.asked[b.opts.Socket] == 0 {
+	if p.front.requests(b.opts.Socket) == 0 {
 		t.Error("no challenge reached the second node")
 	}
 }

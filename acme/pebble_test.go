@@ -177,6 +177,13 @@ func (f *front) leadTo(nodes ...string) {
 	f.nodes = nodes
 }
 
+// requests counts those that went to a node so far.
+func (f *front) requests(node string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked[node]
+}
+
 func (f *front) forward(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	if len(f.nodes) == 0 || !strings.HasPrefix(r.URL.Path, "/.well-known/acme-challenge/") {

@@ -35,7 +35,7 @@ func (f *fakeSwarm) answer(kind, filter string) (int, any) {
 	case kind == "services":
 		return http.StatusOK, f.services
 	case kind == "nodes":
-		return http.StatusOK, f.nodes
+		return http.StatusOK, slices.Clone(f.nodes) // which a test changes while it is being sent
 	}
 	var want map[string]any
 	_ = json.Unmarshal([]byte(filter), &want)
