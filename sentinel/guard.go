@@ -17,7 +17,10 @@ type guard struct {
 	done chan struct{} // closed when the child has ended
 }
 
-// armGuard starts the child and waits until it is on guard.
+// armTime is how long a child may take until it is on guard.
+const armTime = 5 * time.Second
+
+// armGuard starts the child and waits until it is on guard, or ctx is late.
 func armGuard(ctx context.Context, argv []string, trackFile string) (*guard, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -35,10 +38,7 @@ func armGuard(ctx context.Context, argv []string, trackFile string) (*guard, err
 	}
 	g := &guard{pipe: ours, done: make(chan struct{})}
 	go func() { _ = cmd.Wait(); close(g.done) }()
-	deadline := time.Now().Add(5 * time.Second)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
+	deadline, _ := ctx.Deadline() // none: for ever
 	_ = ours.SetReadDeadline(deadline)
 	var said [1]byte
 	if _, err := ours.Read(said[:]); err != nil || said[0] != armed {
@@ -83,7 +83,9 @@ func (w *watchdog) keepGuard(ctx context.Context) {
 	file, arming := w.want.TrackFile, make(chan struct{})
 	w.arming = arming
 	go func() {
-		g, err := armGuard(ctx, w.deadMan, file)
+		limited, cancel := context.WithTimeout(ctx, armTime)
+		g, err := armGuard(limited, w.deadMan, file)
+		cancel()
 		taken := w.call(ctx, func() {
 			w.arming = nil
 			w.note(&w.faults.guard, err)
