@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	dockernet "github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
@@ -60,23 +59,28 @@ func (s *Swarm) Join(ctx context.Context, app *App, role swarm.NodeRole) error {
 		ListenAddr: app.Address + ":2377", AdvertiseAddr: app.Address,
 		JoinToken: token, RemoteAddrs: []string{s.manager.Address + ":2377"},
 	})
-	if err != nil {
+	if err != nil && !strings.Contains(err.Error(), "will continue in the background") { // it took more than 20 s
 		return fmt.Errorf("join %s to the swarm: %w", app.Name, err)
 	}
-	return s.awaitNode(ctx, app)
+	return s.awaitNode(ctx, app, role)
 }
 
-// awaitNode waits until the manager counts a host as ready: it has joined a
-// moment earlier, and what is scheduled in that moment all goes to the others.
-func (s *Swarm) awaitNode(ctx context.Context, app *App) error {
-	info, err := app.Docker.Info(ctx)
-	if err != nil {
-		return err
-	}
+// awaitNode waits until the manager counts a host as ready, and as one that
+// manages if that is its role: it has joined a moment earlier. What is scheduled
+// in that moment all goes to the others, and a majority is not yet one.
+func (s *Swarm) awaitNode(ctx context.Context, app *App, role swarm.NodeRole) error {
 	return Poll(ctx, Patience, func(ctx context.Context) error {
+		info, err := app.Docker.Info(ctx)
+		if err != nil {
+			return err
+		}
 		node, _, err := s.manager.Docker.NodeInspectWithRaw(ctx, info.Swarm.NodeID)
-		if err == nil && node.Status.State != swarm.NodeStateReady {
+		switch {
+		case err != nil:
+		case node.Status.State != swarm.NodeStateReady:
 			err = fmt.Errorf("the swarm sees %s as %s", app.Name, node.Status.State)
+		case role == swarm.NodeRoleManager && (node.ManagerStatus == nil || node.ManagerStatus.Reachability != swarm.ReachabilityReachable):
+			err = fmt.Errorf("the swarm sees %s as manager: %+v", app.Name, node.ManagerStatus)
 		}
 		return err
 	})
@@ -100,7 +104,11 @@ func (s *Swarm) shareImage(ctx context.Context, app *App) error {
 
 // Promote makes a member a manager.
 func (s *Swarm) Promote(ctx context.Context, app *App) error {
-	return s.updateNode(ctx, app, func(spec *swarm.NodeSpec) { spec.Role = swarm.NodeRoleManager })
+	err := s.updateNode(ctx, app, func(spec *swarm.NodeSpec) { spec.Role = swarm.NodeRoleManager })
+	if err != nil {
+		return err
+	}
+	return s.awaitNode(ctx, app, swarm.NodeRoleManager)
 }
 
 // Ask has another manager asked for changes from now on.
@@ -110,16 +118,12 @@ func (s *Swarm) Ask(app *App) { s.manager = app }
 func (s *Swarm) End(ctx context.Context) error {
 	var errs []error
 	for _, app := range slices.Backward(s.members) {
-		errs = append(errs, app.StartEngine(ctx), app.Docker.SwarmLeave(ctx, true))
-		errs = append(errs, Poll(ctx, Patience, func(ctx context.Context) error {
-			if err := app.Clear(ctx); err != nil {
-				return err
+		errs = append(errs, app.StartEngine(ctx), Poll(ctx, Patience, func(ctx context.Context) error {
+			err := app.Docker.SwarmLeave(ctx, true)
+			if err != nil && !strings.Contains(err.Error(), "not part of a swarm") { // an engine gives up after 15 s
+				return fmt.Errorf("%s leaves the swarm: %w", app.Name, err)
 			}
-			err := app.Docker.NetworkRemove(ctx, "docker_gwbridge")
-			if cerrdefs.IsNotFound(err) {
-				return nil
-			}
-			return err
+			return app.RemoveNetwork(ctx, "docker_gwbridge")
 		}))
 	}
 	return errors.Join(errs...)
