@@ -32,6 +32,15 @@ func TestHandOver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	set()
+	eventually(t, "there is a route to lose", func() bool { // only once the kernel has told its addresses
+		asking := recorded(t, dir)
+		if _, err := asking.Set(t.Context(), want); err != nil {
+			t.Fatal(err)
+		}
+		s, _ := asking.State()
+		return announced(s) == "[198.18.0.0/24]"
+	})
 	for restart, why := range map[time.Duration]string{0: "graceful_restart is off", time.Second: "graceful_restart (1s) is shorter than the 5s"} {
 		want.Routing.GracefulRestart = restart
 		set()
