@@ -168,13 +168,17 @@ func (f *fleet) looksRight() {
 	// HAProxy's worker is locked up where the capabilities for it are there.
 	for n, locked := range map[*lab.Node]bool{f.LB1: false, f.LB2: true} {
 		master := f.ready(n).Components.HAProxy.PID
-		workers, err := n.Engine(f.ctx, "exec", "vipilot", "cat", fmt.Sprintf("/proc/%d/task/%[1]d/children", master))
-		f.must(err)
-		out, err := n.Engine(f.ctx, "exec", "vipilot", "cat", "/proc/"+strings.Fields(workers)[0]+"/status")
-		f.must(err)
-		if strings.Contains(out, "\nUid:\t0\t") == locked {
-			f.t.Errorf("HAProxy's worker on %s: %s", n.Name, out)
-		}
+		f.await("HAProxy's worker on "+n.Name, func() error {
+			workers, err := n.Engine(f.ctx, "exec", "vipilot", "cat", fmt.Sprintf("/proc/%d/task/%[1]d/children", master))
+			if err != nil {
+				return err
+			}
+			out, err := n.Engine(f.ctx, "exec", "vipilot", "cat", "/proc/"+strings.Fields(workers + " none")[0]+"/status")
+			if err == nil && strings.Contains(out, "\nUid:\t0\t") == locked {
+				err = fmt.Errorf("locked up: %v is wanted of %s", locked, out)
+			}
+			return err
+		})
 	}
 }
 
