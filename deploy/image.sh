@@ -17,7 +17,14 @@ set -- -f deploy/Dockerfile -t "$image" --build-arg "VERSION=$version" \
 buildx=$(docker buildx version 2>/dev/null || true)
 if [ -n "${PLATFORMS:-}" ]; then
     [ -n "$buildx" ] || wrong "PLATFORMS needs Docker's buildx, which is not installed (Debian 13: apt install docker-buildx)"
-    exec docker buildx build --platform "$PLATFORMS" --push "$@" .
+    docker buildx build --platform "$PLATFORMS" --push "$@" .
+    list=$(docker buildx imagetools inspect "$image" --format '{{range .Manifest.Manifests}}{{if ne .Platform.OS "unknown"}}{{.Platform.OS}}/{{.Platform.Architecture}} {{.Digest}}
+{{end}}{{end}}' 2>/dev/null) || list=$PLATFORMS # one platform, and nothing said of where it is from
+    echo "$list" | while read -r platform digest; do
+        size=$(docker buildx imagetools inspect --raw "$image${digest:+@$digest}" | tr ',{' '\n\n' | sed -n 's/.*"size": *\([0-9]*\).*/\1/p' | awk '{ n += $1 } END { print n }')
+        echo "$image for $platform: $size bytes, packed"
+    done
+    exit
 fi
 if [ -n "$buildx" ]; then
     docker buildx build --load "$@" .
