@@ -242,7 +242,8 @@ func askIn(ctx context.Context, cfg *config.Config, node, dir string) ([]Remark,
 		keepalived := Remark{Node: node, Daemon: "keepalived"}
 		if stand, ok := standIn(want.VRRP); ok {
 			stand = watched(stand, dir)
-			if files["keepalived.conf"], err = vrrp.Render(stand, filepath.Join(dir, "keepalived")); err != nil {
+			// All that it watches is in dir itself: keepalived 2.3 crashes where the directory of such a file is missing.
+			if files["keepalived.conf"], err = vrrp.Render(stand, dir); err != nil {
 				return nil, err
 			}
 		} else {

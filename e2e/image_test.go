@@ -160,6 +160,9 @@ func (f *fleet) looksRight() {
 	f.must(err)
 	f.t.Logf("image size: %d MB", (size-extra)/1e6)
 
+	if out, err := f.LB1.Engine(f.ctx, "exec", "vipilot", "/usr/bin/vipilot", "validate", "/etc/vipilot"); err != nil || !strings.HasPrefix(out, "valid: ") {
+		f.t.Errorf("validate by the daemons of the image: %v\n%s", err, out)
+	}
 	// Nothing but the three places of the contract can be written.
 	out, err := f.LB1.Engine(f.ctx, "exec", "vipilot", "touch", "/etc/x")
 	if err == nil || !strings.Contains(err.Error(), "Read-only") {
